@@ -1,0 +1,87 @@
+"""How to reach the Temporal server: by the standard TEMPORAL_* settings, with patience where asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+
+from temporal_fanout.models import InvalidInput
+
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+
+
+class NoServer(Exception):
+    """No server answers; the message says where, why, and what to do."""
+
+
+def settings() -> dict[str, Any]:
+    """What `Client.connect` is given: from TEMPORAL_ADDRESS, _NAMESPACE, _API_KEY, _TLS…, or a profile's file.
+
+    See temporalio.envconfig. Raises `InvalidInput` for settings that cannot be read.
+    """
+    try:
+        config: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    except FileNotFoundError as error:
+        raise InvalidInput(f"TEMPORAL_TLS_*: there is no file {error.filename or error}") from None
+    except Exception as error:  # envconfig raises RuntimeErrors and others of its core
+        raise InvalidInput(f"TEMPORAL_*: {error}") from None
+    config["target_host"] = config.get("target_host") or DEFAULT_ADDRESS
+    config["namespace"] = config.get("namespace") or "default"
+    return config
+
+
+def runtime() -> Runtime:
+    """The SDK's runtime, whose core logs go where Python's go: to stderr, not to stdout."""
+    logs = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+        forwarding=LogForwardingConfig(
+            logger=logging.getLogger("temporal.core"),
+            append_log_fields_to_message=False,
+            prepend_target_on_message=False,
+        ),
+    )
+    return Runtime(telemetry=TelemetryConfig(logging=logs))
+
+
+async def connect(
+    patience: float | None,
+    waiting: Callable[[str], None] = lambda _: None,
+    core: Runtime | None = None,
+    **overrides: Any,
+) -> Client:
+    """A connected client. Tries for `patience` seconds, none is for ever, and calls `waiting` after each failure.
+
+    Raises `NoServer` after that, and `InvalidInput` for settings that cannot be read.
+    """
+    config = settings() | overrides
+    core = core or runtime()
+    loop = asyncio.get_running_loop()
+    until = None if patience is None else loop.time() + patience
+    pause = 0.2
+    while True:
+        try:
+            return await Client.connect(**config, runtime=core)
+        except RuntimeError as error:
+            reason = _reason(error)
+            if until is not None and loop.time() + pause > until:
+                raise NoServer(
+                    f"no Temporal server answers at {config['target_host']} ({reason}): "
+                    "set TEMPORAL_ADDRESS, or start one with: fanout demo --keep"
+                ) from None
+            waiting(f"waiting for the Temporal server at {config['target_host']} ({reason})")
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 10.0)
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).removeprefix("Failed client connect: ")
+    for mark in ("Connection refused", "invalid peer certificate", "certificate", "dns error", "timed out"):
+        if mark.lower() in text.lower():
+            return mark
+    return text if len(text) <= 200 else text[:199] + "…"

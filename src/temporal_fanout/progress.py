@@ -1,0 +1,59 @@
+"""The progress of a run: its workflow's answer to the query, and those of its open shards, added up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.service import RPCError
+
+from temporal_fanout.control import PROGRESS
+
+_TIMEOUT = timedelta(seconds=5)
+
+
+@dataclass
+class Progress:
+    """Of one fan-out of a run."""
+
+    total: int = 0
+    max_concurrency: int = 0
+    in_flight: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def finished(self) -> int:
+        """Items that have ended."""
+        return sum(self.outcomes.values())
+
+
+async def progress(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Progress]:
+    """The progress of each fan-out of a run, by name; empty where its worker does not answer now."""
+    answer = await _ask(client, workflow_id, run_id)
+    result = {}
+    for name, own in answer.items():
+        result[name] = one = Progress(own["total"], own["max_concurrency"])
+        await _add(client, one, own)
+    return result
+
+
+async def _add(client: Client, sum: Progress, own: dict[str, Any]) -> None:
+    sum.in_flight += own["in_flight"]
+    sum.outcomes.update(own["outcomes"])
+    answers = await asyncio.gather(*(_ask(client, shard) for shard in own["open_shards"]))
+    for answer in answers:
+        for shard in answer.values():
+            await _add(client, sum, shard)
+
+
+async def _ask(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Any]:
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+    try:
+        answer: dict[str, Any] = await handle.query(PROGRESS, rpc_timeout=_TIMEOUT)
+    except (RPCError, WorkflowQueryFailedError):
+        return {}
+    return answer
