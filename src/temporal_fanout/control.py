@@ -74,14 +74,17 @@ class Control:
 
     def takes(self, size: int) -> bool:
         """Whether the workflow task that is running has room for one more start of `size` bytes; books it if so."""
-        task = workflow.info().get_current_history_length()
-        if task != self._task:
-            self._task, self._bytes, self._starts = task, 0, 0
+        if self.is_new_task():
+            self._task, self._bytes, self._starts = workflow.info().get_current_history_length(), 0, 0
         if self._starts and (self._bytes + size > TASK_BYTES or self._starts >= TASK_STARTS):
             return False
         self._bytes += size
         self._starts += 1
         return True
+
+    def is_new_task(self) -> bool:
+        """Whether the workflow task that is running has booked no start yet."""
+        return workflow.info().get_current_history_length() != self._task
 
     def progress(self) -> dict[str, Any]:
         return {name: fan_out.progress() for name, fan_out in self._fan_outs.items()}

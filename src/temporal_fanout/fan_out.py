@@ -46,8 +46,10 @@ ID_BYTES = 1000
 """Of a workflow id, at most, as the server has it."""
 RELEASE_SECONDS = 1.0
 """How long a few idle lanes may stay with a shard that has nothing left to start; doubled each time."""
-PACE_SECONDS = 0.1
-"""Starts under a rate are made in steps of this, each a timer of the workflow's."""
+PACE_SECONDS = 0.25
+"""The shortest timer of a run under a rate of starts: each costs events."""
+PACE_CREDIT_SECONDS = 1.0
+"""Starts missed for so long are made up for: the server's timers are up to a second late."""
 
 
 class FanOutStopped(ApplicationError):
@@ -128,7 +130,11 @@ async def fan_out(work: Any, items: Sequence[Any] | Source, options: FanOutOptio
     node = Node(spec, control)
     result = (await node.run()).result()
     if node.stop is not None:
-        raise _STOPS[node.stop["type"]](node.stop["message"], node.stop["type"], result)
+        counts = (
+            f"{result.success_count} completed, {result.failure_count} failed, {result.not_started_count} not started"
+        )
+        message = f"{node.stop['message']} ({counts})"
+        raise _STOPS[node.stop["type"]](message, node.stop["type"], result)
     return result
 
 
@@ -145,7 +151,8 @@ async def _root_spec(work: str, items: Any, options: FanOutOptions, name: str) -
     spec: dict[str, Any] = {
         "work": work,
         "options": options.to_dict() | {"args": as_json_values(options.args, "args")},
-        "prefix": prefix,
+        "id": prefix,
+        "is_shard": False,
         "item_prefix": prefix + "." if not work.startswith(ACTIVITY) else name and name + ".",
         "name": name,
         "start": 0,
@@ -175,7 +182,7 @@ class Node:
         self._control = control
         self._options = FanOutOptions.from_dict(spec["options"])
         self._caller = Caller(spec["work"], self._options)
-        self._is_shard = "id" in spec
+        self._is_shard = spec["is_shard"]
         self._units: deque[Unit] = deque([Range(spec["start"], spec["count"])])
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._shards: dict[str, Open] = {}
@@ -187,11 +194,12 @@ class Node:
         self._lanes: int = spec["lanes"]
         self._heard = 0
         self._sent = 0
-        self._next_start = 0.0
+        self._next_start: float | None = None
         self._release_at: float | None = None
         self._release_after = RELEASE_SECONDS
         self._alarm: asyncio.Task[None] | None = None
         self._changed = False
+        self._full = False
         self._error: BaseException | None = None
         self.stop: dict[str, str] | None = None
         control.add(spec["name"], self)
@@ -242,7 +250,7 @@ class Node:
         try:
             self._units = deque(await self._load())
             while True:
-                self._changed = False
+                self._changed = self._full = False
                 if self._error is not None:
                     raise self._error
                 if self.stop is None:
@@ -253,7 +261,7 @@ class Node:
                     self._stop_shards()
                 if not self._tasks and (self.stop is not None or not self._units):
                     break
-                await workflow.wait_condition(lambda: self._changed)
+                await workflow.wait_condition(self._has_changed)
         except SourceError as error:
             self._stop_with(SourceFailed.__name__, error.message)
         except asyncio.CancelledError:
@@ -267,6 +275,9 @@ class Node:
                 self._alarm.cancel()
         self._tally.count(Outcome.NOT_STARTED, self._unstarted())
         return self._tally
+
+    def _has_changed(self) -> bool:
+        return self._changed or (self._full and self._control.is_new_task())
 
     def _used(self) -> int:
         return self._items_open + sum(shard.lanes for shard in self._shards.values())
@@ -293,6 +304,7 @@ class Node:
         if not self._paced():
             return False
         if not self._control.takes(len(item.payload.data) + self._caller.overhead):
+            self._full = True
             self._wake_in(0.001)
             return False
         self._units.popleft()
@@ -320,11 +332,11 @@ class Node:
         if rate is None:
             return True
         now = workflow.time()
-        if self._next_start > now + PACE_SECONDS:
-            self._wake_in(self._next_start - now)
+        self._next_start = now if self._next_start is None else max(self._next_start, now - PACE_CREDIT_SECONDS)
+        if self._next_start > now:
+            self._wake_in(max(self._next_start - now, PACE_SECONDS))
             return False
-        share = rate * self._lanes / self._options.max_concurrency
-        self._next_start = max(self._next_start, now) + 1 / share
+        self._next_start += self._options.max_concurrency / (rate * self._lanes)
         return True
 
     def _hand_over(self) -> None:
@@ -338,7 +350,7 @@ class Node:
 
     def _open_shard(self, unit: Range, free: int) -> int:
         """Opens a shard with as many lanes as it may have of the free ones; returns how many, 0 if it must wait."""
-        id = f"{self._spec.get('id', self._spec['prefix'])}.s{self._opened}"
+        id = f"{self._spec['id']}.s{self._opened}"
         while True:
             lanes = min(free, unit.count, self._cap(unit.count))
             payload = workflow.payload_converter().to_payload(self._shard_spec(id, unit, lanes))
@@ -346,6 +358,7 @@ class Node:
                 break
             unit = self._halve(unit, unit.items)
         if not self._control.takes(len(payload.data)):
+            self._full = True
             self._wake_in(0.001)
             return 0
         self._units.popleft()
@@ -359,6 +372,7 @@ class Node:
         most, tolerated = own["result_bytes"], own["tolerated"]
         spec = {key: own[key] for key in ("work", "options", "item_prefix", "name")} | {
             "id": id,
+            "is_shard": True,
             "start": unit.start,
             "count": unit.count,
             "lanes": lanes,
@@ -383,6 +397,7 @@ class Node:
                 self._signal(shard.id, STOP)
 
     async def _run_shard(self, shard: Open, spec: Payload) -> None:
+        stop = None
         try:
             raw: RawValue = await workflow.execute_child_workflow(
                 SHARD_WORKFLOW, RawValue(spec), id=shard.id, result_type=RawValue
@@ -394,9 +409,10 @@ class Node:
         else:
             wire = json.loads(raw.payload.data)
             self._tally.merge(wire, len(raw.payload.data))
-            self.stop = self.stop or wire["stop"]
+            stop = wire["stop"]
         del self._shards[shard.id]
         self._check_tolerance()
+        self.stop = self.stop or stop
 
     def _cap(self, count: int) -> int:
         """The lanes that a shard of `count` items takes while others wait."""
@@ -438,7 +454,7 @@ class Node:
 
     def set_lanes(self, message: dict[str, Any]) -> None:
         """From the parent: the lanes that this shard has from now on."""
-        if message["shard"] == self._spec.get("id") and message["seq"] > self._heard:
+        if message["shard"] == self._spec["id"] and message["seq"] > self._heard:
             self._heard, self._lanes, self._changed = message["seq"], message["lanes"], True
 
     def set_held(self, message: dict[str, Any]) -> None:
@@ -470,7 +486,7 @@ class Node:
     def _check_tolerance(self) -> None:
         tolerated = self._spec["tolerated"]
         if tolerated is not None and self._failures() > tolerated:
-            message = f"{self._failures()} items failed, more than the {max(0, tolerated)} that are tolerated"
+            message = f"more items failed than the {max(0, tolerated)} that are tolerated"
             self._stop_with(ToleratedFailureExceeded.__name__, message)
 
     def _stop_with(self, type: str, message: str) -> None:

@@ -338,6 +338,7 @@ class FanOutResult:
             "success_rate": self.success_rate,
             "outcomes": {str(o): n for o, n in self.outcomes.items() if n},
             "failed_indexes": [f.index for f in self.failed],
+            "failed_outcomes": [str(f.outcome) for f in self.failed],
             "truncated": self.truncated,
         }
 

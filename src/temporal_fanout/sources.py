@@ -211,9 +211,7 @@ def _json_records(lines: _Lines, address: str) -> Iterator[tuple[int, int, Any]]
             try:
                 yield start, lines.position, json.loads(line)
             except ValueError as error:
-                raise InvalidInput(
-                    f"source: {address} has no JSON value in the line at byte {start}: {error}"
-                ) from None
+                raise InvalidInput(f"source: {address} has no JSON in the line at byte {start}: {error}") from None
         start = lines.position
 
 
@@ -255,9 +253,8 @@ def _survey_file(address: str, format: str, request: PageRequest) -> Page:
 
 def _read_page(address: str, format: str, request: PageRequest) -> Page:
     items: list[Any] = []
-    end = request.position
-    with contextlib.closing(_open(address, request.position)) as file:
-        first = end
+    first = end = request.position or 0
+    with contextlib.closing(_open(address, first)) as file:
         for _, after, item in _records(file, address, format):
             if items and after - first > request.max_bytes:
                 break

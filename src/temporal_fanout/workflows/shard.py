@@ -14,6 +14,6 @@ class FanOutShard:
 
     @workflow.run
     async def run(self, *args: Any) -> dict[str, Any]:
-        if len(args) != 1 or not isinstance(args[0], dict) or "prefix" in args[0]:
+        if len(args) != 1 or not isinstance(args[0], dict) or not args[0].get("is_shard"):
             raise InvalidInput("input: a shard is started by fan_out only; start the workflow that calls it instead")
         return await run_shard(args[0])

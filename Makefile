@@ -1,0 +1,99 @@
+# `make` alone lists the targets. It needs only Python 3.11 or newer, and make (GNU, 3.81 or newer).
+
+PYTHON ?= python3
+VENV ?= .venv
+SCENARIO ?=
+BENCH_ROUNDS ?=
+ARGS ?=
+# Seconds that one test may take. A test that needs longer says so with a marker.
+TEST_TIMEOUT ?= 120
+
+BIN := $(VENV)/bin
+# Every file must match its hash, and nothing is built from a source of which the build tools are not pinned.
+INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
+INSTALL_SELF := $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+PYTEST := $(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT)
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+LOCKS := requirements/runtime.txt requirements/demo.txt requirements/dev.txt
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-all lint format bench lock clean again
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.demo ## Run the demo against a dev server of its own (SCENARIO=strict: another scenario)
+	@$(BIN)/fanout demo $(SCENARIO) $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests that need nothing but this machine (ARGS="-k word": some of them)
+	$(PYTEST) tests/unit tests/integration tests/replay $(ARGS)
+
+test-all: $(VENV)/.dev ## Run the whole of tests/, also what needs a cluster
+	$(PYTEST) tests $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --explicit-package-bases src tests benchmarks
+
+format: $(VENV)/.dev ## Put the code into the one format, and fix what can be fixed
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(VENV)/.dev ## Run the benchmarks (BENCH_ROUNDS=5: rounds of each)
+	$(if $(BENCH_ROUNDS),BENCH_ROUNDS=$(BENCH_ROUNDS) )$(BIN)/python -m benchmarks.bench $(ARGS)
+
+# Each lock is bound by the one before it, so the same package has the same version in all of them.
+# uv asks the index that pip is set up for. None of it gets into a file.
+lock: $(BIN)/uv ## Write the lock files anew (UPGRADE=1: with the newest versions)
+	@index="$${UV_DEFAULT_INDEX:-$$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1)}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; set -e; \
+	$(COMPILE) pyproject.toml -o requirements/runtime.txt; \
+	$(COMPILE) pyproject.toml --extra devserver --group build -c requirements/runtime.txt -o requirements/demo.txt; \
+	$(COMPILE) pyproject.toml --extra devserver --group dev -c requirements/demo.txt -o requirements/dev.txt
+	@if grep -nE '://|^ *-(-index|-extra|-find|-trusted|f|i)|@ ' $(LOCKS); then \
+		echo "make lock: the lines above name a place to download from; take them out" >&2; exit 1; fi
+
+clean: ## Remove the environment, the caches and what was built
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. Each stamp says what is installed in it; dev holds all that demo holds.
+
+# Another Python than the one that made the environment, when asked for by name, makes it anew.
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(PYTHON))
+$(VENV)/.made: again
+endif
+endif
+
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON): install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: name a newer one with PYTHON=..." % v[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) lacks its module venv: install it (Debian: apt install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo '$(PYTHON)' > $@
+
+$(VENV)/.demo: $(VENV)/.made requirements/demo.txt pyproject.toml
+	@echo "Installing requirements/demo.txt and the project into $(VENV)"
+	@$(INSTALL) -r requirements/demo.txt
+	@$(INSTALL_SELF)
+	@$(BIN)/python -m pip check >/dev/null || { $(BIN)/python -m pip check; echo "make: pyproject.toml asks for what the locks lack: run make lock" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made requirements/dev.txt pyproject.toml
+	@echo "Installing requirements/dev.txt and the project into $(VENV)"
+	@$(INSTALL) -r requirements/dev.txt
+	@$(INSTALL_SELF)
+	@$(BIN)/python -m pip check >/dev/null || { $(BIN)/python -m pip check; echo "make: pyproject.toml asks for what the locks lack: run make lock" >&2; exit 1; }
+	@touch $(VENV)/.demo $@
+
+# By itself, so that a lock which no longer fits pyproject.toml can be written anew.
+$(BIN)/uv: | $(VENV)/.made
+	@echo "Installing requirements/dev.txt into $(VENV)"
+	@$(INSTALL) -r requirements/dev.txt

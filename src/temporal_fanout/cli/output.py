@@ -1,0 +1,103 @@
+"""What a person, or a program, reads of a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_ROWS = 50
+_CELL = 100
+
+
+class Format(StrEnum):
+    """How results are written to stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def out() -> Console:
+    """Stdout: results."""
+    return _console(sys.stdout)
+
+
+def err() -> Console:
+    """Stderr: progress, notes, errors."""
+    return _console(sys.stderr, stderr=True)
+
+
+def _console(stream: Any, stderr: bool = False) -> Console:
+    width = None if stream.isatty() else 160
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, soft_wrap=not stream.isatty())
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+
+
+def note(message: str) -> None:
+    """One line on stderr for a person."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def print_outcomes(result: Mapping[str, Any], workflow_id: str, seconds: float | None) -> None:
+    """The table of outcomes, with the root cause of each failure, and the counts."""
+    rows = _rows(result)
+    table = Table("item", "value", "outcome", "result or root cause", box=None, pad_edge=False)
+    for index, value, outcome, what in rows[:_ROWS]:
+        style = "green" if outcome == "completed" else "red"
+        table.add_row("" if index is None else str(index), _short(value), Text(outcome, style=style), _short(what))
+    console = out()
+    if rows:
+        console.print(table)
+    shown = min(len(rows), _ROWS)
+    if shown < result["total_children"]:
+        console.print(f"… {shown} of {result['total_children']} items shown; all: fanout run … --output json")
+    if result.get("truncated"):
+        console.print("The result was cut to its limit of bytes; the counts are whole.")
+    console.print(summary(result, workflow_id, seconds))
+
+
+def summary(result: Mapping[str, Any], workflow_id: str, seconds: float | None) -> str:
+    """The counts in one line."""
+    counts = ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in result["outcomes"].items() if n)
+    took = "" if seconds is None else f" in {seconds:.1f} s"
+    rate = f"success rate {100 * result['success_rate']:.1f} %"
+    return f"{result['total_children']} items{took}: {counts or 'nothing to do'}; {rate} ({workflow_id})"
+
+
+def _rows(result: Mapping[str, Any]) -> list[tuple[int | None, Any, str, Any]]:
+    """In the order of the input; failures first where not all fit."""
+    indexes = result["failed_indexes"]
+    failed: list[tuple[int | None, Any, str, Any]] = [
+        (index, entry["value"], outcome.replace("_", " "), f"{entry['type']}: {entry['error']}")
+        for index, outcome, entry in zip(indexes, result["failed_outcomes"], result["failed_children"], strict=True)
+    ]
+    good = result["successful_results"]
+    rest: list[int | None] = [None] * len(good)
+    if len(failed) + len(good) == result["total_children"]:
+        missing = set(indexes)
+        rest = [index for index in range(result["total_children"]) if index not in missing]
+    completed = [(i, e["value"], "completed", e["result"]) for i, e in zip(rest, good, strict=True)]
+    if len(failed) + len(completed) > _ROWS or None in rest:
+        return failed + completed
+    return sorted(failed + completed, key=lambda row: row[0] or 0)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"

@@ -1,0 +1,102 @@
+"""A real dev server for the whole session, and workers on task queues of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from temporal_fanout.client import connect
+from temporal_fanout.devserver import DevServer, dev_server
+from temporal_fanout.plugin import FanOutPlugin
+from temporal_fanout.workflows.child import ChildWorkflow
+from temporal_fanout.workflows.parent import ParentWorkflow
+from tests import workflows as w
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[DevServer]:
+    """A dev server; at the end of the session none of its workflows may be running."""
+    attributes = ["--search-attribute", "Customer=Keyword", "--search-attribute", "Tags=KeywordList"]
+    async with dev_server(arguments=attributes) as server:
+        yield server
+        client = await connect(10, target_host=server.address)
+        running = [f"{e.workflow_type} {e.id}" async for e in client.list_workflows('ExecutionStatus="Running"')]
+        assert not running, f"left running by tests: {running}"
+
+
+@pytest.fixture(scope="session")
+async def client(server: DevServer) -> Client:
+    return await connect(30, target_host=server.address)
+
+
+class Bench:
+    """A worker on a queue of its own, and what tests ask of it."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self.client = client
+        self.task_queue = task_queue
+
+    async def start(self, workflow: Any, *args: Any, id: str | None = None, seconds: float = 60) -> WorkflowHandle:
+        return await self.client.start_workflow(
+            workflow,
+            args=args,
+            id=id or f"t-{uuid.uuid4().hex[:12]}",
+            task_queue=self.task_queue,
+            execution_timeout=timedelta(seconds=seconds),
+        )
+
+    async def run(self, workflow: Any, *args: Any, id: str | None = None, seconds: float = 60) -> Any:
+        return await (await self.start(workflow, *args, id=id, seconds=seconds)).result()
+
+    async def parent(self, values: Any, **options: Any) -> dict[str, Any]:
+        """The lab's parent over these values."""
+        return await self.run("ParentWorkflow", values, options)
+
+    async def error(self, workflow: Any, *args: Any) -> ApplicationError:
+        """The application error with which this run fails."""
+        with pytest.raises(WorkflowFailureError) as caught:
+            await self.run(workflow, *args)
+        assert isinstance(caught.value.cause, ApplicationError), repr(caught.value.cause)
+        return caught.value.cause
+
+
+@contextlib.asynccontextmanager
+async def working(
+    client: Client, source_roots: Sequence[str] = (), plugin: bool = True, **options: Any
+) -> AsyncIterator[Bench]:
+    task_queue = f"q-{uuid.uuid4().hex[:12]}"
+    async with Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[ParentWorkflow, ChildWorkflow, *w.WORKFLOWS],
+        activities=w.ACTIVITIES,
+        plugins=[FanOutPlugin(source_roots)] if plugin else [],
+        **options,
+    ):
+        yield Bench(client, task_queue)
+
+
+@pytest.fixture
+async def bench(client: Client) -> AsyncIterator[Bench]:
+    async with working(client) as bench:
+        yield bench
+
+
+async def until(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = 30) -> Any:
+    """Waits until the condition gives something true, and returns it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := await condition():
+            return value
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
