@@ -46,7 +46,9 @@ class Bench:
         self.client = client
         self.task_queue = task_queue
 
-    async def start(self, workflow: Any, *args: Any, id: str | None = None, seconds: float = 60) -> WorkflowHandle:
+    async def start(
+        self, workflow: Any, *args: Any, id: str | None = None, seconds: float = 60
+    ) -> WorkflowHandle[Any, Any]:
         return await self.client.start_workflow(
             workflow,
             args=args,
@@ -60,7 +62,8 @@ class Bench:
 
     async def parent(self, values: Any, **options: Any) -> dict[str, Any]:
         """The lab's parent over these values."""
-        return await self.run("ParentWorkflow", values, options)
+        result: dict[str, Any] = await self.run("ParentWorkflow", values, options)
+        return result
 
     async def error(self, workflow: Any, *args: Any) -> ApplicationError:
         """The application error with which this run fails."""

@@ -214,20 +214,18 @@ async def fails_twice(_: Any) -> int:
 @activity.defn
 async def gauged(item: list[Any]) -> float:
     """Sleeps for its item's seconds, and counts how many do so at once."""
-    group, seconds = item
+    group, seconds = str(item[0]), float(item[1])
     with GAUGE.entered(group):
         await asyncio.sleep(seconds)
     return seconds
 
 
 @activity.defn
-async def sleep(seconds: float) -> float:
-    while True:
+async def sleep(seconds: float) -> None:
+    while seconds > 0:
         activity.heartbeat()
         await asyncio.sleep(min(seconds, 0.2))
         seconds -= 0.2
-        if seconds <= 0:
-            return seconds
 
 
 @activity.defn

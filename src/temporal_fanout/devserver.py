@@ -54,15 +54,22 @@ class DevServer:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
         )
         for _ in range(_START_SECONDS * 20):
-            if self.process.poll() is not None:
-                said = self.process.stderr.read().decode(errors="replace").strip() if self.process.stderr else ""
-                raise RuntimeError(f"the dev server ended with {self.process.returncode}: {said[-500:]}")
+            self._check()
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
+                break
             await asyncio.sleep(0.05)
-        await self.stop()
-        raise RuntimeError(f"the dev server took no connection within {_START_SECONDS} s")
+        else:
+            await self.stop()
+            raise RuntimeError(f"the dev server took no connection within {_START_SECONDS} s")
+        for _ in range(10 if self.ui_port else 0):  # one whose UI's port is taken ends just after this
+            await asyncio.sleep(0.05)
+            self._check()
+
+    def _check(self) -> None:
+        if self.process is not None and self.process.poll() is not None:
+            said = self.process.stderr.read().decode(errors="replace").strip() if self.process.stderr else ""
+            raise RuntimeError(f"the dev server ended with {self.process.returncode}: {said[-500:]}")
 
     async def stop(self, kill: bool = False) -> None:
         """Ends the server process, and waits for its end."""
@@ -84,9 +91,12 @@ async def dev_server(
     ui: bool = False, database: Path | None = None, arguments: Sequence[str] = ()
 ) -> AsyncIterator[DevServer]:
     """A dev server on free ports; the Web UI, where asked for, on 8233 if that is free."""
-    ui_port = (_free_port(UI_PORT) if ui else None) or None
-    server = DevServer(_free_port(), ui_port, database, arguments)
-    await server.start()
+    server = DevServer(_free_port(), _free_port(UI_PORT) if ui else None, database, arguments)
+    try:
+        await server.start()
+    except RuntimeError:  # another process took a port between our look at it and the server's
+        server = DevServer(_free_port(), _free_port() if ui else None, database, arguments)
+        await server.start()
     try:
         yield server
     finally:

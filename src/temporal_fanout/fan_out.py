@@ -34,7 +34,7 @@ PLUGIN_MARK = "__temporal_fanout_plugin"
 
 LANES_PER_SHARD = 34
 """Lanes of a shard while others wait to be opened, so that a run of 100 lanes has three shards at work."""
-MAX_SHARDS = 100
+MAX_SHARDS = 50
 """Shards of one node, at most, which keeps its history under 5,000 events; more items nest deeper."""
 LIST_BYTES = 4 * 1024 * 1024
 """Of a list of items, at most: each passes through the history of its parent."""
@@ -46,6 +46,8 @@ ID_BYTES = 1000
 """Of a workflow id, at most, as the server has it."""
 RELEASE_SECONDS = 1.0
 """How long a few idle lanes may stay with a shard that has nothing left to start; doubled each time."""
+RELEASE_HALF_SECONDS = 0.5
+"""The same where half of its lanes are idle: each release costs events of the shard and of its parent."""
 PACE_SECONDS = 0.25
 """The shortest timer of a run under a rate of starts: each costs events."""
 PACE_CREDIT_SECONDS = 1.0
@@ -195,6 +197,7 @@ class Node:
         self._heard = 0
         self._sent = 0
         self._next_start: float | None = None
+        self._released = 0.0
         self._release_at: float | None = None
         self._release_after = RELEASE_SECONDS
         self._alarm: asyncio.Task[None] | None = None
@@ -437,13 +440,14 @@ class Node:
             return
         now = workflow.time()
         if self._release_at is None:
-            self._release_at = now + RELEASE_SECONDS
-        if 2 * idle < self._lanes and now < self._release_at:
+            self._released, self._release_at = now - RELEASE_HALF_SECONDS, now + RELEASE_SECONDS
+        early = 2 * idle >= self._lanes and now >= self._released + RELEASE_HALF_SECONDS
+        if not early and now < self._release_at:
             self._wake_in(self._release_at - now)
             return
         self._lanes -= idle
         self._release_after *= 2
-        self._release_at = now + self._release_after
+        self._released, self._release_at = now, now + self._release_after
         self._sent += 1
         message = {"shard": self._spec["id"], "seq": self._sent, "lanes": self._lanes, "failures": self._failures()}
         parent = workflow.info().parent

@@ -14,6 +14,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 MAX_SHARD_SIZE = 300
@@ -47,55 +48,24 @@ class Outcome(StrEnum):
     NOT_STARTED = "not_started"
 
 
-@dataclass(frozen=True)
-class Retry:
-    """How often an item is tried, in the terms of Temporal's `RetryPolicy`, which may be given in its place.
-
-    Intervals in seconds. One attempt, the default, is no retry; 0 has no limit but the item's timeout.
-    `non_retryable_error_types` are the `type`s of an `ApplicationError` that end an item at once.
-    """
-
-    maximum_attempts: int = 1
-    initial_interval: float = 1.0
-    backoff_coefficient: float = 2.0
-    maximum_interval: float | None = None
-    non_retryable_error_types: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _whole("retry.maximum_attempts", self.maximum_attempts, least=0)
-        _number("retry.initial_interval", self.initial_interval, above=0)
-        _number("retry.backoff_coefficient", self.backoff_coefficient, least=1)
-        if self.maximum_interval is not None:
-            _number("retry.maximum_interval", self.maximum_interval, least=self.initial_interval)
-        _strings("retry.non_retryable_error_types", self.non_retryable_error_types)
-
-    @classmethod
-    def of(cls, given: Any) -> Retry:
-        """A `Retry` from itself, from a `RetryPolicy`, from its JSON form or from a number of attempts."""
-        if isinstance(given, Retry):
-            return given
-        if isinstance(given, int) and not isinstance(given, bool):
-            return cls(maximum_attempts=given)
-        if isinstance(given, Mapping):
-            known = _known("retry", given, cls)
-            if isinstance(known.get("non_retryable_error_types"), list):
-                known["non_retryable_error_types"] = tuple(known["non_retryable_error_types"])
-            return cls(**known)
-        if hasattr(given, "maximum_attempts") and hasattr(given, "initial_interval"):
-            longest = given.maximum_interval
-            return cls(
-                maximum_attempts=given.maximum_attempts,
-                initial_interval=given.initial_interval.total_seconds(),
-                backoff_coefficient=given.backoff_coefficient,
-                maximum_interval=None if longest is None else longest.total_seconds(),
-                non_retryable_error_types=tuple(given.non_retryable_error_types or ()),
-            )
-        raise InvalidInput(f"retry: must be an object or a number of attempts, not {_shown(given)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {
-            "non_retryable_error_types": list(self.non_retryable_error_types)
-        }
+def _retry_policy(given: Any) -> RetryPolicy:
+    """Temporal's `RetryPolicy`, checked, from itself or from its JSON form: the same names, intervals in seconds."""
+    if isinstance(given, Mapping):
+        known = _known("retry", given, RetryPolicy)
+        for key in ("initial_interval", "maximum_interval"):
+            if known.get(key) is not None:
+                known[key] = _duration(f"retry.{key}", known[key])
+        given = RetryPolicy(**{"maximum_attempts": 1} | known)
+    if not isinstance(given, RetryPolicy):
+        raise InvalidInput(f"retry: must be an object or a RetryPolicy, not {_shown(given)}")
+    _whole("retry.maximum_attempts", given.maximum_attempts, least=0)
+    _duration("retry.initial_interval", given.initial_interval)
+    _number("retry.backoff_coefficient", given.backoff_coefficient, least=1)
+    if given.maximum_interval is not None and given.maximum_interval < given.initial_interval:
+        raise InvalidInput("retry.maximum_interval: must not be shorter than retry.initial_interval")
+    if given.non_retryable_error_types is not None:
+        _strings("retry.non_retryable_error_types", given.non_retryable_error_types)
+    return given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +83,8 @@ class FanOutOptions:
     """Items started per second over the whole run, at most; none is no limit."""
     timeout: timedelta = timedelta(hours=1)
     """From an item's start, waiting for a worker and every retry included, to its end; over it: `timed_out`."""
-    retry: Retry = field(default_factory=Retry)
-    """How often an item is tried. `Retry`, Temporal's `RetryPolicy` or a number of attempts."""
+    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(maximum_attempts=1))
+    """How often an item is tried: once, unless told. `maximum_attempts=0` has no limit but the item's timeout."""
     task_queue: str | None = None
     """Task queue of the items; none is the parent's."""
     args: Sequence[Any] = ()
@@ -145,7 +115,7 @@ class FanOutOptions:
         if self.starts_per_second is not None:
             _number("starts_per_second", self.starts_per_second, above=0)
         put(self, "timeout", _duration("timeout", self.timeout))
-        put(self, "retry", Retry.of(self.retry))
+        put(self, "retry", _retry_policy(self.retry))
         if self.heartbeat_timeout is not None:
             put(self, "heartbeat_timeout", _duration("heartbeat_timeout", self.heartbeat_timeout))
         if self.task_queue is not None and (not isinstance(self.task_queue, str) or not self.task_queue.strip()):
@@ -200,15 +170,11 @@ class FanOutOptions:
             value = getattr(self, f.name)
             if value == getattr(default, f.name):
                 continue
-            if isinstance(value, timedelta):
-                value = value.total_seconds()
-            elif isinstance(value, Retry):
-                value = value.to_dict()
+            if isinstance(value, RetryPolicy):
+                value = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
             elif isinstance(value, Mapping):
                 value = dict(value)
-            elif isinstance(value, tuple):
-                value = list(value)
-            result[f.name] = value
+            result[f.name] = _plain(value)
         return result
 
     def tolerated(self, total: int) -> int | None:
@@ -363,6 +329,12 @@ def _known(path: str, given: Mapping[str, Any], cls: type) -> dict[str, Any]:
         if key not in names:
             raise InvalidInput(f"{path}.{key}: is not known; known are {', '.join(names)}")
     return dict(given)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:

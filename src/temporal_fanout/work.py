@@ -11,7 +11,6 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
@@ -19,7 +18,6 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import (
     Priority,
     RawValue,
-    RetryPolicy,
     SearchAttributeKey,
     SearchAttributePair,
     TypedSearchAttributes,
@@ -98,14 +96,6 @@ class Caller:
         convert = workflow.payload_converter()
         self._args = [RawValue(convert.to_payload(arg)) for arg in options.args]
         self.overhead = 512 + sum(len(arg.payload.data) for arg in self._args)
-        retry = options.retry
-        self._retry = RetryPolicy(
-            maximum_attempts=retry.maximum_attempts,
-            initial_interval=timedelta(seconds=retry.initial_interval),
-            backoff_coefficient=retry.backoff_coefficient,
-            maximum_interval=None if retry.maximum_interval is None else timedelta(seconds=retry.maximum_interval),
-            non_retryable_error_types=list(retry.non_retryable_error_types) or None,
-        )
         self._priority = Priority(priority_key=options.priority) if options.priority else Priority.default
         self._close_policy = workflow.ParentClosePolicy[options.parent_close_policy]
         self._search_attributes = _search_attributes(options)
@@ -128,7 +118,7 @@ class Caller:
             task_queue=options.task_queue,
             result_type=RawValue,
             execution_timeout=options.timeout,
-            retry_policy=self._retry if options.retry.maximum_attempts != 1 else None,
+            retry_policy=options.retry if options.retry.maximum_attempts != 1 else None,
             parent_close_policy=self._close_policy,
             memo=options.memo or None,
             search_attributes=self._search_attributes,
@@ -146,7 +136,7 @@ class Caller:
             result_type=RawValue,
             schedule_to_close_timeout=options.timeout,
             heartbeat_timeout=options.heartbeat_timeout,
-            retry_policy=self._retry,
+            retry_policy=options.retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             priority=self._priority,
         )

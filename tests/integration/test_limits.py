@@ -109,4 +109,4 @@ async def test_strict_is_breached(bench: Bench) -> None:
     """The scenario strict fails as its description says."""
     scenario = SCENARIOS["strict"]
     error = await bench.error("ParentWorkflow", list(scenario.values), scenario.options)
-    assert error.type in scenario.expected
+    assert str(error.type) in scenario.expected
