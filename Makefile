@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 # Every file must match its hash, and nothing is built from a source of which the build tools are not pinned.
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
 INSTALL_SELF := $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-PYTEST := $(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT)
+# Most tests wait for a server: three at a time fill two cores.
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=worksteal --timeout=$(TEST_TIMEOUT)
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 LOCKS := requirements/runtime.txt requirements/demo.txt requirements/dev.txt
