@@ -11,7 +11,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from temporalio import activity
 from temporalio.worker import Worker
 

@@ -1,11 +1,23 @@
 """A Distributed Map for Temporal: fan one workflow out over any number of children, under limits."""
 
-from temporal_fanout.fan_out import FanOutStopped, SourceFailed, ToleratedFailureExceeded, fan_out
-from temporal_fanout.models import Failure, FanOutOptions, FanOutResult, InvalidInput, Outcome, Source
+from temporal_fanout.fan_out import fan_out
+from temporal_fanout.models import (
+    Failure,
+    FanOutOptions,
+    FanOutResult,
+    FanOutStopped,
+    InvalidInput,
+    Outcome,
+    Source,
+    SourceFailed,
+    ToleratedFailureExceeded,
+)
+from temporal_fanout.plugin import FanOutPlugin
 
 __all__ = [
     "Failure",
     "FanOutOptions",
+    "FanOutPlugin",
     "FanOutResult",
     "FanOutStopped",
     "InvalidInput",

@@ -42,6 +42,7 @@ class Control:
     """The fan-outs of one workflow, and what a workflow task has room for."""
 
     def __init__(self) -> None:
+        self._names: set[str] = set()
         self._fan_outs: dict[str, FanOut] = {}
         self._task = -1
         self._bytes = 0
@@ -62,11 +63,12 @@ class Control:
         return control
 
     def name_for(self, name: str | None) -> str:
-        """The name of the next fan-out: the one given, or none for the first, then f2, f3, …"""
+        """Reserves the name of the next fan-out: the one given, or none for the first, then f2, f3, …"""
         if name is None:
-            name = "" if not self._fan_outs else f"f{len(self._fan_outs) + 1}"
-        elif name in self._fan_outs:
+            name = "" if not self._names else f"f{len(self._names) + 1}"
+        elif name in self._names:
             raise InvalidInput(f"name: {name} is taken by another fan-out of this workflow; give each its own")
+        self._names.add(name)
         return name
 
     def add(self, name: str, fan_out: FanOut) -> None:

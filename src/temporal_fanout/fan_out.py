@@ -20,11 +20,21 @@ from typing import Any, TypeAlias
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import FailureError
 
 from temporal_fanout import sources
 from temporal_fanout.control import HELD, LANES, STOP, Control
-from temporal_fanout.models import Failure, FanOutOptions, FanOutResult, InvalidInput, Outcome, Source
+from temporal_fanout.models import (
+    Failure,
+    FanOutOptions,
+    FanOutResult,
+    FanOutStopped,
+    InvalidInput,
+    Outcome,
+    Source,
+    SourceFailed,
+    ToleratedFailureExceeded,
+)
 from temporal_fanout.sources import SourceError
 from temporal_fanout.tally import Tally
 from temporal_fanout.work import ACTIVITY, Caller, as_json, as_json_values, encoded_size, name_of, root_cause
@@ -52,24 +62,6 @@ PACE_SECONDS = 0.25
 """The shortest timer of a run under a rate of starts: each costs events."""
 PACE_CREDIT_SECONDS = 1.0
 """Starts missed for so long are made up for: the server's timers are up to a second late."""
-
-
-class FanOutStopped(ApplicationError):
-    """The run was stopped before its end; `result` is what became of every item so far."""
-
-    result: FanOutResult
-
-    def __init__(self, message: str, type: str, result: FanOutResult) -> None:
-        super().__init__(message, result.summary(), type=type, non_retryable=True)
-        self.result = result
-
-
-class ToleratedFailureExceeded(FanOutStopped):
-    """More items failed than `tolerated_failure_count` or `tolerated_failure_ratio` allow."""
-
-
-class SourceFailed(FanOutStopped):
-    """The source gave an error, or not the items that it had promised."""
 
 
 _STOPS = {cls.__name__: cls for cls in (FanOutStopped, ToleratedFailureExceeded, SourceFailed)}
@@ -265,7 +257,7 @@ class Node:
                 if not self._tasks and (self.stop is not None or not self._units):
                     break
                 await workflow.wait_condition(self._has_changed)
-        except SourceError as error:
+        except (SourceError, InvalidInput) as error:  # of a source that was good when it was surveyed
             self._stop_with(SourceFailed.__name__, error.message)
         except asyncio.CancelledError:
             for task in self._tasks.values():
@@ -304,11 +296,7 @@ class Node:
     def _start_item(self, item: Item) -> bool:
         if (self._items_open + 1) * self._largest_result > HISTORY_BYTES and self._items_open:
             return False
-        if not self._paced():
-            return False
-        if not self._control.takes(len(item.payload.data) + self._caller.overhead):
-            self._full = True
-            self._wake_in(0.001)
+        if not self._task_takes(len(item.payload.data) + self._caller.overhead) or self._must_pace():
             return False
         self._units.popleft()
         self._items_open += 1
@@ -330,17 +318,26 @@ class Node:
             self._tally.failed(Failure(item.index, value, ended.outcome, ended.error, ended.type), size)
             self._check_tolerance()
 
-    def _paced(self) -> bool:
+    def _must_pace(self) -> bool:
+        """Whether the rate of starts asks to wait; a shard's part of the rate is its part of the lanes."""
         rate = self._options.starts_per_second
         if rate is None:
-            return True
-        now = workflow.time()
-        self._next_start = now if self._next_start is None else max(self._next_start, now - PACE_CREDIT_SECONDS)
-        if self._next_start > now:
-            self._wake_in(max(self._next_start - now, PACE_SECONDS))
             return False
-        self._next_start += self._options.max_concurrency / (rate * self._lanes)
-        return True
+        now = workflow.time()
+        due = now if self._next_start is None else max(self._next_start, now - PACE_CREDIT_SECONDS)
+        if due > now:
+            self._wake_in(max(due - now, PACE_SECONDS))
+            return True
+        self._next_start = due + self._options.max_concurrency / (rate * self._lanes)
+        return False
+
+    def _task_takes(self, size: int) -> bool:
+        """Whether one more start of so many bytes fits into this workflow task; the next task asks again."""
+        if self._control.takes(size):
+            return True
+        self._full = True
+        self._wake_in(0.001)
+        return False
 
     def _hand_over(self) -> None:
         """Makes one range of the items that were not started: this history has no room for their results."""
@@ -360,9 +357,7 @@ class Node:
             if len(payload.data) <= SLICE_BYTES or unit.items is None or unit.count == 1:
                 break
             unit = self._halve(unit, unit.items)
-        if not self._control.takes(len(payload.data)):
-            self._full = True
-            self._wake_in(0.001)
+        if not self._task_takes(len(payload.data)):
             return 0
         self._units.popleft()
         self._opened += 1

@@ -323,6 +323,24 @@ class FanOutResult:
         }
 
 
+class FanOutStopped(ApplicationError):
+    """The run was stopped before its end; `result` is what became of every item so far."""
+
+    result: FanOutResult
+
+    def __init__(self, message: str, type: str, result: FanOutResult) -> None:
+        super().__init__(message, result.summary(), type=type, non_retryable=True)
+        self.result = result
+
+
+class ToleratedFailureExceeded(FanOutStopped):
+    """More items failed than `tolerated_failure_count` or `tolerated_failure_ratio` allow."""
+
+
+class SourceFailed(FanOutStopped):
+    """The source gave an error, or not the items that it had promised."""
+
+
 def _known(path: str, given: Mapping[str, Any], cls: type) -> dict[str, Any]:
     names = [f.name for f in fields(cls)]
     for key in given:
