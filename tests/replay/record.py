@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,14 @@ async def record(bench: Bench, name: str, args: tuple[Any, ...]) -> None:
     for id in (handle.id, f"{handle.id}.0", f"{handle.id}.s0", f"{handle.id}.s1", f"{handle.id}.s0.s1"):
         with contextlib.suppress(Exception):
             history = await bench.client.get_workflow_handle(id).fetch_history()
-            (FOLDER / f"{id}.json").write_text(history.to_json() + "\n")
+            (FOLDER / f"{id}.json").write_text(json.dumps(_clean(history.to_json_dict()), indent=2) + "\n")
+
+
+def _clean(value: Any) -> Any:
+    """Without what tells of the machine that recorded it: replay reads neither."""
+    if isinstance(value, dict):
+        return {key: _clean(inner) for key, inner in value.items() if key not in ("stackTrace", "identity")}
+    return [_clean(inner) for inner in value] if isinstance(value, list) else value
 
 
 if __name__ == "__main__":
