@@ -300,12 +300,13 @@ class Node:
             return False
         self._units.popleft()
         self._items_open += 1
-        self._spawn(f"{self._spec['item_prefix']}{item.index}", self._run_item(item))
+        id = f"{self._spec['item_prefix']}{item.index}"
+        self._spawn(id, self._run_item(id, item))
         return True
 
-    async def _run_item(self, item: Item) -> None:
+    async def _run_item(self, id: str, item: Item) -> None:
         try:
-            ended = await self._caller.call(f"{self._spec['item_prefix']}{item.index}", item.payload)
+            ended = await self._caller.call(id, item.payload)
         except asyncio.CancelledError as error:
             ended = root_cause(error, "")
         self._items_open -= 1

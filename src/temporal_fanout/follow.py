@@ -25,6 +25,11 @@ INPUT_BYTES = 2 * 1024 * 1024
 OUTAGE_SECONDS = 300.0
 """How long a run is followed while its server does not answer."""
 
+_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.2, 1.0
+"""When a run's progress is asked for: each look is a query of every open shard, which its worker answers."""
+_OWN_RETRY_SECONDS = 30.0
+"""A call that lasted longer had reached the server: the client's own retries take about 10 s."""
+
 _LOST = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.UNKNOWN)
 
 
@@ -69,10 +74,11 @@ async def follow(client: Client, handle: WorkflowHandle[Any, Any], task_queue: s
     Raises `WorkflowFailureError` when the run did, and `NoServer` when the server was away for too long.
     """
     result = asyncio.create_task(_result(handle, watcher))
-    silent = 0
+    silent, pause = 0, _FIRST_LOOK_SECONDS
     try:
         while not result.done():
-            await asyncio.wait([result], timeout=0.2 if silent == 0 else 1.0)
+            await asyncio.wait([result], timeout=pause)
+            pause = _LOOK_SECONDS
             if result.done():
                 break
             answers = await progress(client, handle.id, handle.result_run_id)
@@ -90,12 +96,14 @@ async def _result(handle: WorkflowHandle[Any, Any], watcher: Watcher) -> Any:
     loop = asyncio.get_running_loop()
     lost: float | None = None
     while True:
+        asked = loop.time()
         try:
             return await handle.result()
         except RPCError as error:
             if error.status not in _LOST:
                 raise
-            lost = lost or loop.time()
+            if lost is None or loop.time() - asked > _OWN_RETRY_SECONDS:
+                lost = loop.time()
             if loop.time() - lost > OUTAGE_SECONDS:
                 raise NoServer(
                     f"the Temporal server has not answered for {OUTAGE_SECONDS:.0f} s; the run goes on when it is "

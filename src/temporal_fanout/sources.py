@@ -155,6 +155,13 @@ class FileSource:
         raise InvalidInput(f"source: {address} is not below a source root of the worker, which has {roots}")
 
 
+def read_items(path: str, format: str) -> list[Any]:
+    """All items of a file, as the activity reads them. Raises `InvalidInput`."""
+    address = _absolute(path)
+    with contextlib.closing(_open(address, 0)) as file:
+        return [item for _, _, item in _records(file, address, format)]
+
+
 def _absolute(address: str) -> str:
     """The address with its protocol, links and dots resolved; chains of protocols, which fsspec allows, are refused."""
     if "::" in address:

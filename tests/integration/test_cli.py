@@ -125,7 +125,7 @@ async def test_items_come_from_a_file_or_a_source(server: DevServer, cli_queue: 
     """A file read here, as JSON, JSON lines or CSV, and one read by the worker."""
     (tmp_path / "a.json").write_text("[1, 3]")
     (tmp_path / "a.jsonl").write_text("1\n\n3\n")
-    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "a.csv").write_text('a,b\n1,"two\nlines"\n')
     for name, child, count in (("a.json", "ChildWorkflow", 2), ("a.jsonl", "ChildWorkflow", 2), ("a.csv", "", 0)):
         ended = await fanout(
             "run",
@@ -139,7 +139,7 @@ async def test_items_come_from_a_file_or_a_source(server: DevServer, cli_queue: 
         )
         result = json.loads(ended.out)
         assert result["success_count"] == count
-        assert child or result["failed_children"][0]["value"] == {"a": "1", "b": "2"}
+        assert child or result["failed_children"][0]["value"] == {"a": "1", "b": "two\nlines"}
     source = Path(__file__).parent / "numbers.jsonl"
     args = ["--source", str(source), "--task-queue", cli_queue, "--output", "json"]
     ended = await fanout("run", *args, address=server.address)

@@ -73,10 +73,15 @@ def print_outcomes(result: Mapping[str, Any], workflow_id: str, seconds: float |
 
 def summary(result: Mapping[str, Any], workflow_id: str, seconds: float | None) -> str:
     """The counts in one line."""
-    counts = ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in result["outcomes"].items() if n)
+    counts = counted(result["outcomes"])
     took = "" if seconds is None else f" in {seconds:.1f} s"
     rate = f"success rate {100 * result['success_rate']:.1f} %"
     return f"{result['total_children']} items{took}: {counts or 'nothing to do'}; {rate} ({workflow_id})"
+
+
+def counted(outcomes: Mapping[str, int]) -> str:
+    """As in: 3 completed, 2 timed out."""
+    return ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in outcomes.items() if n)
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[int | None, Any, str, Any]]:

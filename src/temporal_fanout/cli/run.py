@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import csv
+import itertools
 import json
 import sys
 import time
@@ -18,13 +18,14 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, FailureError
 
 from temporal_fanout import lab, logs
-from temporal_fanout.cli.output import Format, complain, err, note, print_json, print_outcomes
+from temporal_fanout.cli.output import Format, complain, counted, err, note, print_json, print_outcomes
 from temporal_fanout.client import connect
 from temporal_fanout.follow import INPUT_BYTES, Watcher, follow, start_or_attach
 from temporal_fanout.models import InvalidInput
 from temporal_fanout.process import ExitCode
 from temporal_fanout.progress import Progress
 from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.sources import read_items
 
 Name = Annotated[str | None, typer.Argument(metavar="[SCENARIO]", help="One of: fanout scenarios.")]
 Output = Annotated[Format, typer.Option(help="How to write the result.")]
@@ -126,12 +127,12 @@ async def run_and_report(
     client: Client, inputs: Sequence[Any], id: str | None, workflow: str, task_queue: str, output: Format
 ) -> int:
     """Starts a run, or attaches to it, follows it, and prints what became of its items."""
-    now = int(time.time())
     began = time.monotonic()
-    handle, started = await start_or_attach(client, workflow, id or f"parent-child-workflow-{now}", task_queue, inputs)
-    while id is None and not started:
-        now += 1
-        handle, started = await start_or_attach(client, workflow, f"parent-child-workflow-{now}", task_queue, inputs)
+    for second in itertools.count(int(time.time())):
+        own = id or f"parent-child-workflow-{second}"
+        handle, started = await start_or_attach(client, workflow, own, task_queue, inputs)
+        if started or id is not None:
+            break
     note(f"{'started' if started else 'attached to'} {handle.id}")
     with _Bar() as bar:
         try:
@@ -157,8 +158,7 @@ def _report_failure(id: str, cause: BaseException, output: Format) -> int:
     elif isinstance(details, dict) and "outcomes" in details:
         for failure in details["failed_children"]:
             note(f"  item {failure['index']} {failure['outcome']}: {failure['type']}: {failure['error']}")
-        counts = ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in details["outcomes"].items())
-        note(f"  {details['total_children']} items: {counts}")
+        note(f"  {details['total_children']} items: {counted(details['outcomes'])}")
     complain(f"{id} failed: {kind}: {message}; its history: temporal workflow show --workflow-id {id}")
     return ExitCode.WRONG_INPUT if kind == "InvalidInput" else ExitCode.RUN_FAILED
 
@@ -175,20 +175,15 @@ def _json(name: str, text: str, kind: type) -> Any:
 
 
 def _read_items(path: Path) -> list[Any]:
+    if path.suffix in (".csv", ".jsonl"):
+        return read_items(str(path), path.suffix[1:])
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InvalidInput(f"--items: {path} cannot be read: {reason}") from None
-    if path.suffix == ".csv":
-        return list(csv.DictReader(text.splitlines()))
-    if path.suffix != ".jsonl":
-        items: list[Any] = _json("--items", text, list)
-        return items
-    try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError as error:
-        raise InvalidInput(f"--items: {path} has a line that is not JSON: {error}") from None
+    items: list[Any] = _json("--items", text, list)
+    return items
 
 
 class _Bar:
