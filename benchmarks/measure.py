@@ -49,16 +49,25 @@ class Run:
     cpu_ms_per_item: float | None
     """None for a run that timed out."""
     peak_mb: float
+    busy_cores: float
+    """Of the whole machine, on average: the server's and the client's work too, where they are on it."""
     parent_events: int | None = None
     parent_bytes: int | None = None
     longest_events: int | None = None
     """Of the parent and its shards, the most."""
     longest_bytes: int | None = None
+    tree_events: int | None = None
+    """Of the parent and its shards together, without the children's."""
 
     @property
     def rate(self) -> float | None:
         """Items per second; none for a run that was not awaited to its end."""
         return None if self.timed_out else self.items / self.seconds
+
+    @property
+    def machine_cpu_ms_per_item(self) -> float | None:
+        """What an item costs the whole machine, the worker included; none for a run that timed out."""
+        return None if self.timed_out else 1000 * self.busy_cores * self.seconds / self.items
 
 
 @dataclass(frozen=True)
@@ -91,14 +100,14 @@ class Bench:
         """Runs the method over so many items. Raises `WrongOutcome` where not all of them completed."""
         await asyncio.sleep(_PAUSE_SECONDS)  # the server still tidies up after the run before
         id = "-".join((self.task_queue, part, str(round), method.replace(", ", "-").replace(" ", "-"), str(items)))
-        cpu, started, timed_out = self._cpu(), time.perf_counter(), False
+        cpu, busy, started, timed_out = self._cpu(), _busy_seconds(), time.perf_counter(), False
         async with self._memory() as peak:
             try:
                 async with asyncio.timeout(_limit(items)):
                     await self._execute(id, method, items, file)
             except TimeoutError:
                 timed_out = True
-            seconds, cpu = time.perf_counter() - started, self._cpu() - cpu
+            seconds, cpu, busy = time.perf_counter() - started, self._cpu() - cpu, _busy_seconds() - busy
         if timed_out:
             await self.sweep()
         family = [] if method in WIDTHS else [one async for one in self._family(id)]
@@ -112,10 +121,12 @@ class Bench:
             timed_out=timed_out,
             cpu_ms_per_item=None if timed_out else 1000 * cpu / items,
             peak_mb=peak[0] / 1e6,
+            busy_cores=busy / seconds,
             parent_events=sizes[0][0] if sizes else None,
             parent_bytes=sizes[0][1] if sizes else None,
             longest_events=max((events for events, _ in sizes), default=None),
             longest_bytes=max((size for _, size in sizes), default=None),
+            tree_events=sum(events for events, _ in sizes) if sizes else None,
         )
 
     async def sweep(self) -> None:
@@ -188,6 +199,12 @@ class Bench:
             sampling = group.create_task(sample())
             yield peak
             sampling.cancel()
+
+
+def _busy_seconds() -> float:
+    """Seconds of CPU that this machine has spent since it started."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0)
 
 
 def _limit(items: int) -> float:

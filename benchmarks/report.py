@@ -106,8 +106,18 @@ class Report:
         """Prints the tables."""
         console.print(", ".join(f"{key} {value}" for key, value in self._machine.items()))
         table = Table(title="Median (least–most) of the rounds")
-        headings = ["part", "items", "method", "seconds", "items/s", "CPU ms/item", "peak MB"]
-        headings += ["parent's events", "parent's KB", "longest: events", "longest: KB", "timed out"]
+        headings = [
+            "part",
+            "items",
+            "method",
+            "seconds",
+            "items/s",
+            "worker: CPU ms/item",
+            "peak MB",
+            "machine: busy cores",
+            "CPU ms/item",
+        ]
+        headings += ["events/item", "parent's events", "parent's KB", "longest: events", "longest: KB", "timed out"]
         for heading in headings:
             table.add_column(heading, justify="left" if heading in ("part", "method") else "right")
         before = None
@@ -177,6 +187,9 @@ class Report:
             "items_per_second": spread(lambda run: run.rate),
             "cpu_ms_per_item": spread(lambda run: run.cpu_ms_per_item),
             "peak_mb": spread(lambda run: run.peak_mb),
+            "busy_cores": spread(lambda run: run.busy_cores),
+            "machine_cpu_ms_per_item": spread(lambda run: run.machine_cpu_ms_per_item),
+            "events_per_item": spread(lambda run: run.tree_events and run.tree_events / run.items),
             "parent_events": spread(lambda run: run.parent_events),
             "parent_kb": spread(lambda run: kilo(run.parent_bytes)),
             "longest_events": spread(lambda run: run.longest_events),

@@ -62,6 +62,11 @@ class Control:
             setattr(instance, _ATTRIBUTE, control)
         return control
 
+    @staticmethod
+    def is_there() -> bool:
+        """Whether the workflow that is running has fanned out."""
+        return hasattr(workflow.instance(), _ATTRIBUTE)
+
     def name_for(self, name: str | None) -> str:
         """Reserves the name of the next fan-out: the one given, or none for the first, then f2, f3, …"""
         if name is None:

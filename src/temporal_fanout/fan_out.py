@@ -22,8 +22,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
-from temporal_fanout import sources
+from temporal_fanout import sources, telemetry
 from temporal_fanout.control import HELD, LANES, STOP, Control
+from temporal_fanout.metrics import RECORDER
 from temporal_fanout.models import (
     Failure,
     FanOutOptions,
@@ -40,10 +41,9 @@ from temporal_fanout.tally import Tally
 from temporal_fanout.work import ACTIVITY, Caller, as_json, as_json_values, encoded_size, name_of, root_cause
 
 SHARD_WORKFLOW = "FanOutShard"
-PLUGIN_MARK = "__temporal_fanout_plugin"
 
-LANES_PER_SHARD = 34
-"""Lanes of a shard while others wait to be opened, so that a run of 100 lanes has three shards at work."""
+LANES_PER_SHARD = 50
+"""Lanes of a shard while others wait to be opened, so that a run of 100 lanes has two shards at work."""
 MAX_SHARDS = 50
 """Shards of one node, at most, which keeps its history under 5,000 events; more items nest deeper."""
 LIST_BYTES = 4 * 1024 * 1024
@@ -113,7 +113,7 @@ async def fan_out(work: Any, items: Sequence[Any] | Source, options: FanOutOptio
     the options tolerate, `SourceFailed` when the source did, each with the result so far, and `InvalidInput` for
     input that cannot work.
     """
-    if not workflow.unsafe.is_replaying() and PLUGIN_MARK not in workflow.extern_functions():
+    if not workflow.unsafe.is_replaying() and RECORDER not in workflow.extern_functions():
         raise InvalidInput("plugins: this worker lacks the FanOutPlugin; create it with plugins=[FanOutPlugin()]")
     options = options or FanOutOptions()
     control = Control.of_workflow()
@@ -128,6 +128,8 @@ async def fan_out(work: Any, items: Sequence[Any] | Source, options: FanOutOptio
             f"{result.success_count} completed, {result.failure_count} failed, {result.not_started_count} not started"
         )
         message = f"{node.stop['message']} ({counts})"
+        if node.stop["type"] == ToleratedFailureExceeded.__name__:
+            node.teller.breached(message)
         raise _STOPS[node.stop["type"]](message, node.stop["type"], result)
     return result
 
@@ -149,6 +151,7 @@ async def _root_spec(work: str, items: Any, options: FanOutOptions, name: str) -
         "is_shard": False,
         "item_prefix": prefix + "." if not work.startswith(ACTIVITY) else name and name + ".",
         "name": name,
+        "origin": telemetry.origin(),
         "start": 0,
         "lanes": options.max_concurrency,
         "result_bytes": options.max_result_bytes,
@@ -197,6 +200,7 @@ class Node:
         self._full = False
         self._error: BaseException | None = None
         self.stop: dict[str, str] | None = None
+        self.teller = telemetry.Teller(spec["work"], spec["name"], spec["origin"], spec["start"])
         control.add(spec["name"], self)
 
     # -- what there is to do
@@ -305,11 +309,14 @@ class Node:
         return True
 
     async def _run_item(self, id: str, item: Item) -> None:
+        began = workflow.time()
+        self.teller.started(item.index)
         try:
             ended = await self._caller.call(id, item.payload)
         except asyncio.CancelledError as error:
             ended = root_cause(error, "")
         self._items_open -= 1
+        self.teller.finished(item.index, id, ended, workflow.time() - began)
         value, size = as_json(item.payload), len(item.payload.data)
         if ended.outcome is Outcome.COMPLETED:
             result_size = len(ended.result.data) if ended.result else 0
@@ -369,7 +376,7 @@ class Node:
     def _shard_spec(self, id: str, unit: Range, lanes: int) -> dict[str, Any]:
         own = self._spec
         most, tolerated = own["result_bytes"], own["tolerated"]
-        spec = {key: own[key] for key in ("work", "options", "item_prefix", "name")} | {
+        spec = {key: own[key] for key in ("work", "options", "item_prefix", "name", "origin")} | {
             "id": id,
             "is_shard": True,
             "start": unit.start,

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
+from temporalio import workflow
+from temporalio.exceptions import is_cancelled_exception
 from temporalio.plugin import SimplePlugin
+from temporalio.runtime import Runtime
 from temporalio.worker import (
+    ExecuteWorkflowInput,
     Interceptor,
+    WorkerConfig,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowRunner,
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from temporal_fanout.fan_out import PLUGIN_MARK
+from temporal_fanout import telemetry
+from temporal_fanout.control import Control
+from temporal_fanout.fan_out import SHARD_WORKFLOW
+from temporal_fanout.metrics import NO_SCENARIO, RECORDER, Recorder, Run
+from temporal_fanout.models import Outcome
 from temporal_fanout.sources import FileSource
+from temporal_fanout.work import name_of
 from temporal_fanout.workflows.shard import FanOutShard
 
 
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """A fan-out that a worker will make: its metrics are there, at 0, from the worker's start.
+
+    `parent` is the workflow that calls `fan_out`, `work` what it fans out over; each a class, a function or a name.
+    """
+
+    parent: Any
+    work: Any
+    scenario: str = NO_SCENARIO
+
+
 class FanOutPlugin(SimplePlugin):
-    """Registers the shard workflow and the file source, and lets the sandbox share this package's modules.
+    """Registers the shard workflow and the file source, lets the sandbox share this package's modules, and counts.
 
     `source_roots` are the addresses below which `Source.file` may read, as `/data` or `s3://bucket/exports`: a source
-    is named by whoever starts a workflow, so without a root it may read nothing.
+    is named by whoever starts a workflow, so without a root it may read nothing. The metrics (docs/metrics.md) go
+    where the metrics of the client's `Runtime` go; those of `expected` fan-outs are there from the start, so that the
+    first failure is seen as one.
 
         Worker(client, task_queue="invoices", workflows=[Nightly, Invoice], plugins=[FanOutPlugin()])
     """
 
-    def __init__(self, source_roots: Sequence[str] = ()) -> None:
+    def __init__(self, source_roots: Sequence[str] = (), expected: Sequence[Expected] = ()) -> None:
+        self._expected = [(name_of(one.parent), name_of(one.work), one.scenario) for one in expected]
         super().__init__(
             "temporal-fanout",
             workflows=[FanOutShard],
             activities=[FileSource(source_roots).read_file],
             workflow_runner=_pass_through,
-            interceptors=[_Mark()],
         )
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        config = super().configure_worker(config)
+        client = config["client"]
+        recorder = Recorder((client.service_client.config.runtime or Runtime.default()).metric_meter)
+        for parent, work, scenario in self._expected:
+            run = Run(client.namespace, config["task_queue"], parent, scenario)
+            recorder.run(run)
+            recorder.items(run, work)
+        config["interceptors"] = [*(config.get("interceptors") or ()), _Counting(recorder)]
+        return config
 
 
 def _pass_through(runner: WorkflowRunner | None) -> WorkflowRunner:
@@ -46,11 +83,36 @@ def _pass_through(runner: WorkflowRunner | None) -> WorkflowRunner:
     return runner
 
 
-class _Mark(Interceptor):
-    """Lets `fan_out` see that its worker has the plugin: without it a shard would wait for ever."""
+class _Counting(Interceptor):
+    """Gives workflows the recorder, by which `fan_out` also sees that its worker has the plugin."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
-        input.unsafe_extern_functions[PLUGIN_MARK] = lambda: None
-        return None
+        input.unsafe_extern_functions[RECORDER] = lambda: self._recorder
+        return _Run
+
+
+class _Run(WorkflowInboundInterceptor):
+    """Tells of the end of a run: of a workflow that has fanned out and is no shard."""
+
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        try:
+            result = await super().execute_workflow(input)
+        except workflow.ContinueAsNewError:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled_exception(error):
+                self._finished(Outcome.CANCELLED)
+            elif workflow.is_failure_exception(error):  # others are tried again
+                self._finished(Outcome.FAILED)
+            raise
+        self._finished(Outcome.COMPLETED)
+        return result
+
+    def _finished(self, outcome: Outcome) -> None:
+        if Control.is_there() and workflow.info().workflow_type != SHARD_WORKFLOW:
+            telemetry.run_finished(outcome)
