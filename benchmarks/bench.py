@@ -15,13 +15,18 @@ import sys
 import tempfile
 import traceback
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+from temporalio.client import Client
 
 from benchmarks.measure import ACTIVITIES, BASE, FAN_OUT, GATHER, WIDTHS, Bench, Run
 from benchmarks.report import Report, machine
-from benchmarks.worker import worker_process
+from benchmarks.worker import METRICS, worker_process
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import dev_server
 from temporal_fanout.process import ExitCode, end
@@ -34,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--name", help="of the file in benchmarks/results; default: dev-server, or source")
     parser.add_argument("--sizes", type=_sizes, default=[500, 1000, 2000], help="children of a run: 500,1000,2000")
     parser.add_argument("--big", type=int, default=10000, help="children, then activities, of the big run; 0 is none")
+    parser.add_argument("--metrics", type=int, metavar="N", help="instead, what metrics cost a worker, over N children")
     parser.add_argument("--source", type=int, metavar="N", help="instead, once N activities from a file of N lines")
     return parser.parse_args()
 
@@ -46,47 +52,104 @@ async def main(options: argparse.Namespace, console: Console) -> int:
     task = asyncio.current_task()
     for number in (signal.SIGINT, signal.SIGTERM):  # both leave nothing behind: no workflow, worker or server
         asyncio.get_running_loop().add_signal_handler(number, lambda: task and task.cancel())
-    async with contextlib.AsyncExitStack() as stack:
-        if not os.environ.get("TEMPORAL_ADDRESS"):
-            server = await stack.enter_async_context(dev_server())
-            os.environ["TEMPORAL_ADDRESS"] = server.address
-        client = await connect(30)
-        task_queue = f"bench-{uuid.uuid4().hex[:8]}"
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        worker = await stack.enter_async_context(worker_process(task_queue, folder))
-        bench = Bench(client, task_queue, worker)
-        stack.push_async_callback(bench.sweep)
-
-        if options.source:
-            runs = [await from_source(bench, options.source, Path(folder))]
-        else:
-            runs = await all_rounds(bench, options)
-        report = Report(await machine(client), runs)
-        report.show(console)
-        name = options.name or ("source" if options.source else "dev-server")
-        console.print(f"written: {report.write(name)}")
-        return ExitCode.RUN_FAILED if options.source and runs[0].timed_out else ExitCode.DONE
+    if options.metrics:
+        async with server() as client:
+            await cost_of_metrics(client, options.metrics, console)
+        return ExitCode.DONE
+    runs: list[Run] = []
+    described: dict[str, Any] = {}
+    try:
+        for part in (from_source,) if options.source else (side_by_side, big):
+            async with server() as client:  # a dev server with what the other part has left is slower
+                described = described or await machine(client)
+                await part(client, options, runs)
+    finally:
+        if runs:
+            report = Report(described, runs)
+            report.show(console)
+            console.print(f"written: {report.write(options.name or ('source' if options.source else 'dev-server'))}")
+    return ExitCode.RUN_FAILED if any(run.timed_out for run in runs if run.part == "source") else ExitCode.DONE
 
 
-async def all_rounds(bench: Bench, options: argparse.Namespace) -> list[Run]:
-    """The methods next to one another; then many items next to the base, as children and as activities."""
-    await bench.warm_up()
+@contextlib.asynccontextmanager
+async def server() -> AsyncIterator[Client]:
+    """A client of the server at TEMPORAL_ADDRESS, else of a dev server of its own."""
+    if os.environ.get("TEMPORAL_ADDRESS"):
+        yield await connect(30)
+        return
+    async with dev_server() as own:
+        os.environ["TEMPORAL_ADDRESS"] = own.address
+        try:
+            yield await connect(30)
+        finally:
+            del os.environ["TEMPORAL_ADDRESS"]
+
+
+@contextlib.asynccontextmanager
+async def bench(client: Client, metrics: str = "none", folder: str = "") -> AsyncIterator[Bench]:
+    """A worker on a queue of its own; at the end nothing of it is left."""
+    task_queue = f"bench-{metrics}-{uuid.uuid4().hex[:8]}"
+    async with worker_process(task_queue, *[folder] * bool(folder), metrics=metrics) as worker:
+        own = Bench(client, task_queue, worker)
+        try:
+            yield own
+        finally:
+            await own.sweep()
+
+
+async def side_by_side(client: Client, options: argparse.Namespace, runs: list[Run]) -> None:
+    """The methods next to one another."""
     rounds = int(os.environ.get("BENCH_ROUNDS", "5"))
-    runs = await bench.rounds("rounds", rounds, (*WIDTHS, GATHER, FAN_OUT), options.sizes, tell)
+    async with bench(client) as own:
+        await own.warm_up()
+        async for run in own.rounds("rounds", rounds, (*WIDTHS, GATHER, FAN_OUT), options.sizes):
+            add(runs, run)
+
+
+async def big(client: Client, options: argparse.Namespace, runs: list[Run]) -> None:
+    """Many items next to the base, as children and as activities."""
+    rounds = int(os.environ.get("BENCH_BIG_ROUNDS", "1"))
     if options.big:
-        rounds = int(os.environ.get("BENCH_BIG_ROUNDS", "1"))
-        runs += await bench.rounds("big", rounds, (FAN_OUT, ACTIVITIES), (BASE, options.big), tell)
-    return runs
+        async with bench(client) as own:
+            await own.warm_up()
+            async for run in own.rounds("big", rounds, (FAN_OUT, ACTIVITIES), (BASE, options.big)):
+                add(runs, run)
 
 
-async def from_source(bench: Bench, items: int, folder: Path) -> Run:
+async def from_source(client: Client, options: argparse.Namespace, runs: list[Run]) -> None:
     """One run over a file of so many numbers."""
-    file = folder / "items.jsonl"
-    with file.open("w") as lines:
-        lines.writelines(f"{n}\n" for n in range(items))
-    run = await bench.run("source", 0, ACTIVITIES, items, str(file))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "items.jsonl"
+        with file.open("w") as lines:
+            lines.writelines(f"{n}\n" for n in range(options.source))
+        async with bench(client, folder=folder) as own:
+            add(runs, await own.run("source", 0, ACTIVITIES, options.source, str(file)))
+
+
+async def cost_of_metrics(client: Client, items: int, console: Console) -> None:
+    """The CPU of three workers, which differ in their metrics, side by side in each round."""
+    benches: dict[str, Bench] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        for name in METRICS:
+            benches[name] = await stack.enter_async_context(bench(client, name))
+            await benches[name].run("warm-up", 0, FAN_OUT, 200)
+        cpu: dict[str, list[float]] = {name: [] for name in benches}
+        for round in range(int(os.environ.get("BENCH_ROUNDS", "5"))):
+            for name in list(benches)[:: -1 if round % 2 else 1]:
+                run = await benches[name].run("metrics", round, FAN_OUT, items)
+                cpu[name].append(run.cpu_ms_per_item or float("nan"))
+                tell(run)
+    table = Table("metrics", "worker: CPU ms/child, median (least–most)", "of none, within a round", title="Metrics")
+    for name, own in cpu.items():
+        shares = [mine / none for mine, none in zip(own, cpu["none"], strict=True)]
+        spread = f"{median(own):.2f} ({min(own):.2f}–{max(own):.2f})"
+        table.add_row(name, spread, f"{median(shares):.3f} ({min(shares):.3f}–{max(shares):.3f})")
+    console.print(table)
+
+
+def add(runs: list[Run], run: Run) -> None:
+    runs.append(run)
     tell(run)
-    return run
 
 
 def tell(run: Run) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -84,17 +84,12 @@ class Bench:
         for method in (*WIDTHS, GATHER, FAN_OUT, ACTIVITIES):
             await self.run("warm-up", 0, method, 50)
 
-    async def rounds(
-        self, part: str, count: int, methods: Sequence[str], sizes: Sequence[int], tell: Callable[[Run], None]
-    ) -> list[Run]:
+    async def rounds(self, part: str, count: int, methods: Sequence[str], sizes: Sequence[int]) -> AsyncIterator[Run]:
         """Every method at every size once a round, those of one size side by side, in another order each time."""
-        runs = []
         for round in range(count):
             for size in _rotated(sizes, round):
                 for method in _rotated(methods, round)[:: -1 if round % 2 else 1]:
-                    runs.append(await self.run(part, round, method, size))
-                    tell(runs[-1])
-        return runs
+                    yield await self.run(part, round, method, size)
 
     async def run(self, part: str, round: int, method: str, items: int, file: str | None = None) -> Run:
         """Runs the method over so many items. Raises `WrongOutcome` where not all of them completed."""

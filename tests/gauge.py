@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 
@@ -31,3 +31,12 @@ class Gauge:
 
 
 GAUGE = Gauge()
+
+
+FAULTS: Counter[str] = Counter()
+
+
+def fault(key: str, times: int) -> bool:
+    """True so many times for each key."""
+    FAULTS[key] += 1
+    return FAULTS[key] <= times

@@ -15,7 +15,7 @@ from temporal_fanout import FanOutOptions, Source, ToleratedFailureExceeded, fan
 from temporal_fanout.lab import double
 
 with workflow.unsafe.imports_passed_through():
-    from tests.gauge import GAUGE
+    from tests.gauge import GAUGE, fault
 
 
 @dataclass
@@ -142,6 +142,17 @@ class Stuck:
 
 
 @workflow.defn
+class FailsItsTasks:
+    """Fans out, and has a bug that fails its workflow task so many times before it is mended."""
+
+    @workflow.run
+    async def run(self, times: int) -> None:
+        await fan_out("Echo", [1, 2, 3, 4])
+        if fault(workflow.info().run_id, times):
+            raise RuntimeError("a bug")
+
+
+@workflow.defn
 class TwoInputs:
     """Takes more inputs than it is given."""
 
@@ -254,6 +265,6 @@ async def double_any(value: int) -> int:
 
 WORKFLOWS: list[type] = [
     Bill, Nightly, Anything, Large, Several, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs, Broken, Blob,
-    ActivityChild, FailsTwice,
+    ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, numbers, double_any]

@@ -9,7 +9,14 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 
 from temporal_fanout.models import InvalidInput
 
@@ -36,7 +43,7 @@ def settings() -> dict[str, Any]:
     return config
 
 
-def runtime() -> Runtime:
+def runtime(metrics: PrometheusConfig | None = None) -> Runtime:
     """The SDK's runtime, whose core logs go where Python's go: to stderr, not to stdout."""
     logs = LoggingConfig(
         filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
@@ -46,7 +53,7 @@ def runtime() -> Runtime:
             prepend_target_on_message=False,
         ),
     )
-    return Runtime(telemetry=TelemetryConfig(logging=logs))
+    return Runtime(telemetry=TelemetryConfig(logging=logs, metrics=metrics))
 
 
 async def connect(

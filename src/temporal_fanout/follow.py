@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,12 @@ class Watcher:
 
 
 async def start_or_attach(
-    client: Client, workflow: str, id: str, task_queue: str, args: Sequence[Any]
+    client: Client,
+    workflow: str,
+    id: str,
+    task_queue: str,
+    args: Sequence[Any],
+    memo: Mapping[str, Any] | None = None,
 ) -> tuple[WorkflowHandle[Any, Any], bool]:
     """The run of this id, started unless it is there, open or closed; and whether it was started now.
 
@@ -55,6 +60,7 @@ async def start_or_attach(
             args=args,
             id=id,
             task_queue=task_queue,
+            memo=memo,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         )

@@ -7,6 +7,7 @@ meaning: docs/metrics.md.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import urllib.request
 from collections import OrderedDict
@@ -181,6 +182,13 @@ class Endpoint:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return bytes(answer.read())
         return b""
+
+    def polls(self) -> bool:
+        """Whether the SDK has a poller open for workflow tasks, as its own metric says."""
+        return (
+            re.search(rb'^temporal_num_pollers\{[^}]*poller_type="workflow_task"[^}]*\} [1-9]', self.core(), re.M)
+            is not None
+        )
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format 0.0.4."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from temporal_fanout import lab
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -16,6 +18,11 @@ class Scenario:
     shows: str
     expected: str
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def work(self) -> str:
+        """What it fans out over: a child workflow's name, or an activity's, marked."""
+        return lab.parent_input([[], self.options])[0]
 
 
 _ALL = (

@@ -6,15 +6,22 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from temporal_fanout import lab
-from temporal_fanout.client import connect
-from temporal_fanout.plugin import FanOutPlugin
+from temporal_fanout import health, lab
+from temporal_fanout.client import connect, runtime
+from temporal_fanout.metrics import Endpoint
+from temporal_fanout.plugin import Expected, FanOutPlugin
+from temporal_fanout.scenarios import SCENARIOS
 from temporal_fanout.workflows.child import ChildWorkflow
 from temporal_fanout.workflows.parent import ParentWorkflow
 
@@ -22,6 +29,31 @@ logger = logging.getLogger(__name__)
 
 GRACEFUL_SECONDS = 20.0
 """How long activities may go on after SIGTERM; a pod's grace period is to be longer."""
+
+_LOOK_SECONDS = 5.0
+_FIRST_LOOK_SECONDS = 0.2
+_ANSWER_SECONDS = 3.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class Readiness:
+    """Whether the worker takes work, and why: for /readyz."""
+
+    ready: bool = False
+    reason: str = "starting"
+
+    def check(self) -> tuple[bool, str]:
+        return self.ready, self.reason
+
+    def set(self, ready: bool, reason: str) -> None:
+        """Says so once in the log when it changes."""
+        if ready and not self.ready:
+            logger.info("ready")
+        elif self.ready and not ready:
+            logger.info("not ready", extra={"reason": reason})
+        self.ready, self.reason = ready, reason
 
 
 def make_worker(
@@ -31,12 +63,14 @@ def make_worker(
     graceful_seconds: float = GRACEFUL_SECONDS,
 ) -> Worker:
     """The worker of the lab's workflows."""
+    expected = [Expected(lab.PARENT, lab.CHILD)]
+    expected += [Expected(lab.PARENT, scenario.work, name) for name, scenario in SCENARIOS.items()]
     return Worker(
         client,
         task_queue=task_queue,
         workflows=[ParentWorkflow, ChildWorkflow],
         activities=[lab.double],
-        plugins=[FanOutPlugin(source_roots)],
+        plugins=[FanOutPlugin(source_roots, expected)],
         graceful_shutdown_timeout=timedelta(seconds=graceful_seconds),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),
     )
@@ -55,33 +89,82 @@ async def run_worker(
     task_queue: str = lab.TASK_QUEUE,
     source_roots: Sequence[str] = (),
     graceful_seconds: float = GRACEFUL_SECONDS,
+    metrics_port: int = health.DEFAULT_PORT,
 ) -> None:
-    """Runs until SIGTERM or SIGINT: waits for the server as long as it takes, then works, then drains."""
+    """Runs until SIGTERM or SIGINT: waits for the server as long as it takes, then works, then drains.
+
+    Serves metrics and health all the while, on any free port if `metrics_port` is 0. Raises `InvalidInput` when the
+    port is taken.
+    """
     stop = on_signals()
-    while not stop.is_set():
-        connecting = asyncio.create_task(connect(None, logger.warning))
-        if not await _unless(stop, connecting):
-            return
-        client = connecting.result()
-        where = {"address": client.service_client.config.target_host, "namespace": client.namespace}
-        try:
-            async with make_worker(client, task_queue, source_roots, graceful_seconds):
-                logger.info("worker started", extra=where | {"task_queue": task_queue})
-                await stop.wait()
-                logger.info("draining", extra={"graceful_seconds": graceful_seconds})
-            logger.info("worker stopped")
-        except RuntimeError as error:  # the namespace is not there, or the server refuses us: it may yet change
-            logger.warning("worker could not start, trying again", extra=where | {"reason": str(error)})
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 5)
+    readiness = Readiness()
+    endpoint, core = metered()
+    async with health.serve(metrics_port, endpoint.text, readiness.check) as port:
+        logger.info("serving /metrics, /livez and /readyz", extra={"port": port})
+        while not stop.is_set():
+            client = await _unless(stop, connect(None, lambda reason: _waiting(readiness, reason), core))
+            if client is None:
+                return
+            where = {"address": client.service_client.config.target_host, "namespace": client.namespace}
+            try:
+                async with make_worker(client, task_queue, source_roots, graceful_seconds) as worker:
+                    logger.info("worker started", extra=where | {"task_queue": task_queue})
+                    watching = asyncio.create_task(_watch(client, worker, endpoint, readiness))
+                    await stop.wait()
+                    watching.cancel()
+                    readiness.set(False, "draining")
+                    logger.info("draining", extra={"graceful_seconds": graceful_seconds})
+                logger.info("worker stopped")
+            except RuntimeError as error:  # the namespace is not there, or the server refuses us: it may yet change
+                readiness.set(False, str(error))
+                logger.warning("worker could not start, trying again", extra=where | {"reason": str(error)})
+                await _unless(stop, asyncio.sleep(5))
 
 
-async def _unless(stop: asyncio.Event, task: asyncio.Task[Client]) -> bool:
-    """Waits for the task, or for `stop`, which ends it; returns whether the task came first."""
+def metered() -> tuple[Endpoint, Runtime]:
+    """A runtime whose metrics have a port; another process may take it between our look at it and the SDK's."""
+    for _ in range(5):
+        endpoint = Endpoint()
+        with contextlib.suppress(ValueError):
+            return endpoint, runtime(endpoint.config)
+    raise RuntimeError("no loopback port for the SDK's metrics stays free")
+
+
+def _waiting(readiness: Readiness, reason: str) -> None:
+    logger.warning(reason)
+    readiness.set(False, reason)
+
+
+async def _watch(client: Client, worker: Worker, endpoint: Endpoint, readiness: Readiness) -> None:
+    """Keeps /readyz true: the server answers, and the worker polls it."""
+    while True:
+        reason = await _why_not(client, worker, endpoint)
+        readiness.set(reason is None, reason or "polling")
+        await asyncio.sleep(_FIRST_LOOK_SECONDS if not readiness.ready else _LOOK_SECONDS)
+
+
+async def _why_not(client: Client, worker: Worker, endpoint: Endpoint) -> str | None:
+    """Why the worker cannot take work; none if it can."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await client.workflow_service.get_system_info(GetSystemInfoRequest(), retry=False)
+    except (RPCError, TimeoutError) as error:
+        said = error.message if isinstance(error, RPCError) else "no answer"
+        return f"the Temporal server does not answer: {said}"
+    if not worker.is_running:
+        return "the worker does not run"
+    if not await asyncio.to_thread(endpoint.polls):
+        return "no poller is open"
+    return None
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What `work` gives, or none if `stop`, which ends it, comes first."""
+    task = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not task.done():
-        task.cancel()
-        return False
-    return True
+    if task.done():
+        return task.result()
+    task.cancel()
+    return None

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,35 +17,7 @@ from temporal_fanout.client import connect
 from temporal_fanout.devserver import DevServer, dev_server
 from temporal_fanout.scenarios import SCENARIOS
 from tests.conftest import Bench, until
-
-FANOUT = str(Path(sys.executable).with_name("fanout"))
-
-
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-async def start(*args: str, address: str = "127.0.0.1:1", **env: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        FANOUT, *args, env=os.environ | {"TEMPORAL_ADDRESS": address} | env,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-
-
-async def end(process: asyncio.subprocess.Process, seconds: float = 60) -> Ended:
-    out, err = await asyncio.wait_for(process.communicate(), seconds)
-    return Ended(process.returncode or 0, out.decode(), err.decode())
-
-
-async def fanout(*args: str, address: str = "127.0.0.1:1", seconds: float = 60, **env: str) -> Ended:
-    return await end(await start(*args, address=address, **env), seconds)
-
-
-def a_queue() -> str:
-    return f"q-{uuid.uuid4().hex[:12]}"
+from tests.processes import a_queue, end, fanout, serving, start
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +25,8 @@ async def cli_queue(server: DevServer) -> AsyncIterator[str]:
     """A task queue served by a real `fanout worker`."""
     queue = a_queue()
     root = str(Path(__file__).parent)
-    worker = await start("worker", "--task-queue", queue, "--source-root", root, address=server.address)
-    yield queue
-    worker.send_signal(signal.SIGTERM)
-    assert (await end(worker)).code == 0
+    async with serving("worker", "--task-queue", queue, "--source-root", root, address=server.address):
+        yield queue
 
 
 async def test_run_prints_a_table_with_each_root_cause(server: DevServer, cli_queue: str) -> None:
@@ -244,7 +211,8 @@ async def test_the_worker_waits_for_its_server_and_drains(tmp_path: Path) -> Non
         worker = await start("worker", "--task-queue", queue, address=server.address)
         assert worker.stderr
         async with asyncio.timeout(60):
-            assert "waiting for the Temporal server" in (await worker.stderr.readline()).decode()
+            while "waiting for the Temporal server" not in (await worker.stderr.readline()).decode():
+                pass
         await server.start()
         ended = await fanout("run", "default", "--task-queue", queue, address=server.address)
         assert ended.code == 0, ended.err

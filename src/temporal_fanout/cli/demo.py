@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from temporal_fanout import lab, logs
+from temporal_fanout import health, lab, logs
 from temporal_fanout.cli.output import Format, note
 from temporal_fanout.cli.run import Output, read_input, run_and_report
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import dev_server
-from temporal_fanout.worker import make_worker, on_signals
+from temporal_fanout.logs import Level
+from temporal_fanout.worker import make_worker, metered, on_signals
 
 
 def demo(
     scenario: Annotated[str, typer.Argument(help="One of: fanout scenarios.")] = "default",
     keep: Annotated[bool, typer.Option(help="Leave server and worker up until Ctrl-C.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve the worker's /metrics there. [default: not]")
+    ] = None,
     output: Output = Format.TABLE,
 ) -> int:
     """Try it on this machine: a Temporal dev server, a worker and a run of a SCENARIO, in one."""
     inputs = read_input(scenario, None, None, None, {})
-    logs.configure("ERROR")
-    return asyncio.run(_demo(inputs, keep, output))
+    logs.configure(Level.ERROR)
+    return asyncio.run(_demo(scenario, inputs, keep, metrics_port, output))
 
 
-async def _demo(inputs: list[object], keep: bool, output: Format) -> int:
-    async with dev_server(ui=True) as server:
+async def _demo(scenario: str, inputs: list[object], keep: bool, metrics_port: int | None, output: Format) -> int:
+    async with contextlib.AsyncExitStack() as stack:
+        core = None
+        if metrics_port is not None:
+            endpoint, core = metered()
+            port = await stack.enter_async_context(health.serve(metrics_port, endpoint.text, lambda: (True, "demo")))
+            note(f"Metrics: http://localhost:{port}/metrics")
+        server = await stack.enter_async_context(dev_server(ui=True))
         note(f"Temporal dev server at {server.address}, Web UI: {server.ui}")
-        client = await connect(60, target_host=server.address, namespace="default", tls=False, api_key=None)
+        client = await connect(60, core=core, target_host=server.address, namespace="default", tls=False, api_key=None)
         async with make_worker(client, source_roots=[str(Path.cwd())], graceful_seconds=1):
             stop = on_signals()
-            running = asyncio.create_task(run_and_report(client, inputs, None, lab.PARENT, lab.TASK_QUEUE, output))
+            running = asyncio.create_task(
+                run_and_report(client, inputs, None, lab.PARENT, lab.TASK_QUEUE, output, scenario)
+            )
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
             if not running.done():

@@ -6,14 +6,26 @@ import json
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from temporal_fanout.logs import Level
+
 _ROWS = 50
 _CELL = 100
+
+
+MetricsPort = Annotated[
+    int,
+    typer.Option(
+        envvar="FANOUT_METRICS_PORT", min=0, max=65535, help="Of /metrics, /livez and /readyz; 0 is any free one."
+    ),
+]
+LogLevel = Annotated[Level, typer.Option(envvar="FANOUT_LOG_LEVEL", case_sensitive=False, help="The least to log.")]
 
 
 class Format(StrEnum):

@@ -21,6 +21,8 @@ from temporal_fanout import lab, logs
 from temporal_fanout.cli.output import Format, complain, counted, err, note, print_json, print_outcomes
 from temporal_fanout.client import connect
 from temporal_fanout.follow import INPUT_BYTES, Watcher, follow, start_or_attach
+from temporal_fanout.logs import Level
+from temporal_fanout.metrics import SCENARIO_MEMO
 from temporal_fanout.models import InvalidInput
 from temporal_fanout.process import ExitCode
 from temporal_fanout.progress import Progress
@@ -81,11 +83,11 @@ def run(
     limits = {} if options is None else _json("--options", options, dict)
     limits |= {key: value for key, value in given.items() if value is not None}
     inputs = read_input(scenario, values, items, source, limits)
-    logs.configure("WARNING")
+    logs.configure(Level.WARNING)
 
     async def start() -> int:
         client = await connect(10, note)
-        return await run_and_report(client, inputs, id, workflow, task_queue, output)
+        return await run_and_report(client, inputs, id, workflow, task_queue, output, scenario)
 
     return asyncio.run(start())
 
@@ -124,13 +126,20 @@ def read_input(
 
 
 async def run_and_report(
-    client: Client, inputs: Sequence[Any], id: str | None, workflow: str, task_queue: str, output: Format
+    client: Client,
+    inputs: Sequence[Any],
+    id: str | None,
+    workflow: str,
+    task_queue: str,
+    output: Format,
+    scenario: str | None = None,
 ) -> int:
     """Starts a run, or attaches to it, follows it, and prints what became of its items."""
+    memo = {SCENARIO_MEMO: scenario} if scenario else None
     began = time.monotonic()
     for second in itertools.count(int(time.time())):
         own = id or f"parent-child-workflow-{second}"
-        handle, started = await start_or_attach(client, workflow, own, task_queue, inputs)
+        handle, started = await start_or_attach(client, workflow, own, task_queue, inputs, memo)
         if started or id is not None:
             break
     note(f"{'started' if started else 'attached to'} {handle.id}")
