@@ -21,6 +21,8 @@ from temporalio.runtime import (
 from temporal_fanout.models import InvalidInput
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
+_ATTEMPT_SECONDS = 10.0
+"""Of one attempt to connect: at an address where nothing is any more, the kernel would try for two minutes."""
 
 
 class NoServer(Exception):
@@ -73,8 +75,9 @@ async def connect(
     pause = 0.2
     while True:
         try:
-            return await Client.connect(**config, runtime=core)
-        except RuntimeError as error:
+            async with asyncio.timeout(_ATTEMPT_SECONDS):
+                return await Client.connect(**config, runtime=core)
+        except (RuntimeError, TimeoutError) as error:
             reason = _reason(error)
             if until is not None and loop.time() + pause > until:
                 raise NoServer(
@@ -87,6 +90,8 @@ async def connect(
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_ATTEMPT_SECONDS:.0f} s"
     text = str(error).removeprefix("Failed client connect: ")
     for mark in ("Connection refused", "invalid peer certificate", "certificate", "dns error", "timed out"):
         if mark.lower() in text.lower():

@@ -37,6 +37,14 @@ _ANSWER_SECONDS = 3.0
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Capacity:
+    """What one worker takes on; the defaults are the SDK's."""
+
+    activities: int = 100
+    cached_workflows: int = 1000
+
+
 @dataclass
 class Readiness:
     """Whether the worker takes work, and why: for /readyz."""
@@ -61,6 +69,7 @@ def make_worker(
     task_queue: str = lab.TASK_QUEUE,
     source_roots: Sequence[str] = (),
     graceful_seconds: float = GRACEFUL_SECONDS,
+    capacity: Capacity = Capacity(),
 ) -> Worker:
     """The worker of the lab's workflows."""
     expected = [Expected(lab.PARENT, lab.CHILD)]
@@ -72,6 +81,8 @@ def make_worker(
         activities=[lab.double],
         plugins=[FanOutPlugin(source_roots, expected)],
         graceful_shutdown_timeout=timedelta(seconds=graceful_seconds),
+        max_concurrent_activities=capacity.activities,
+        max_cached_workflows=capacity.cached_workflows,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),
     )
 
@@ -90,6 +101,7 @@ async def run_worker(
     source_roots: Sequence[str] = (),
     graceful_seconds: float = GRACEFUL_SECONDS,
     metrics_port: int = health.DEFAULT_PORT,
+    capacity: Capacity = Capacity(),
 ) -> None:
     """Runs until SIGTERM or SIGINT: waits for the server as long as it takes, then works, then drains.
 
@@ -107,7 +119,7 @@ async def run_worker(
                 return
             where = {"address": client.service_client.config.target_host, "namespace": client.namespace}
             try:
-                async with make_worker(client, task_queue, source_roots, graceful_seconds) as worker:
+                async with make_worker(client, task_queue, source_roots, graceful_seconds, capacity) as worker:
                     logger.info("worker started", extra=where | {"task_queue": task_queue})
                     watching = asyncio.create_task(_watch(client, worker, endpoint, readiness))
                     await stop.wait()

@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_fanout.cli import demo, run, scenarios, worker
+from temporal_fanout.cli import demo, exporter, run, scenarios, worker
 from temporal_fanout.cli.output import complain
 from temporal_fanout.client import NoServer
 from temporal_fanout.models import InvalidInput
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("worker")(worker.worker)
+app.command("exporter")(exporter.exporter)
 app.command("run")(run.run)
 app.command("scenarios")(scenarios.scenarios)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from temporal_fanout.sources import read_items
 
 Name = Annotated[str | None, typer.Argument(metavar="[SCENARIO]", help="One of: fanout scenarios.")]
 Output = Annotated[Format, typer.Option(help="How to write the result.")]
+PATIENCE_SECONDS = 10.0
 
 
 def run(
@@ -64,6 +66,10 @@ def run(
     options: Annotated[
         str | None, typer.Option(metavar="JSON", help="Any other option (docs/options.md), an object.")
     ] = None,
+    scenario_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its scenario in metrics. [default: SCENARIO]")
+    ] = None,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for the server.")] = PATIENCE_SECONDS,
     output: Output = Format.TABLE,
 ) -> int:
     """Run a fan-out to its end and print what became of each item: a SCENARIO, --values, --items or --source."""
@@ -85,9 +91,12 @@ def run(
     inputs = read_input(scenario, values, items, source, limits)
     logs.configure(Level.WARNING)
 
+    # As Ctrl-C does. Without a handler, the first process of a container would not end at all.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
     async def start() -> int:
-        client = await connect(10, note)
-        return await run_and_report(client, inputs, id, workflow, task_queue, output, scenario)
+        client = await connect(patience, note)
+        return await run_and_report(client, inputs, id, workflow, task_queue, output, scenario_name or scenario)
 
     return asyncio.run(start())
 

@@ -12,7 +12,7 @@ from temporal_fanout.cli.output import LogLevel, MetricsPort
 from temporal_fanout.health import DEFAULT_PORT
 from temporal_fanout.logs import Level
 from temporal_fanout.process import ExitCode
-from temporal_fanout.worker import GRACEFUL_SECONDS, run_worker
+from temporal_fanout.worker import GRACEFUL_SECONDS, Capacity, run_worker
 
 
 def worker(
@@ -26,10 +26,17 @@ def worker(
     graceful_timeout: Annotated[
         float, typer.Option(envvar="FANOUT_GRACEFUL_TIMEOUT", min=0, help="Seconds that activities have after SIGTERM.")
     ] = GRACEFUL_SECONDS,
+    max_concurrent_activities: Annotated[
+        int, typer.Option(envvar="FANOUT_MAX_CONCURRENT_ACTIVITIES", min=1, help="Activities at once, at most.")
+    ] = Capacity.activities,
+    max_cached_workflows: Annotated[
+        int, typer.Option(envvar="FANOUT_MAX_CACHED_WORKFLOWS", min=0, help="Workflows kept in memory, at most.")
+    ] = Capacity.cached_workflows,
     metrics_port: MetricsPort = DEFAULT_PORT,
     log_level: LogLevel = Level.INFO,
 ) -> int:
     """Run a worker until SIGTERM: waits for the server (TEMPORAL_ADDRESS, …), works, then drains."""
     logs.configure(log_level)
-    asyncio.run(run_worker(task_queue, source_root or (), graceful_timeout, metrics_port))
+    capacity = Capacity(max_concurrent_activities, max_cached_workflows)
+    asyncio.run(run_worker(task_queue, source_root or (), graceful_timeout, metrics_port, capacity))
     return ExitCode.DONE
