@@ -27,9 +27,9 @@ from temporalio.worker import Worker
 
 from benchmarks.workflows import Child, FanOut, Gather
 from temporal_fanout.client import connect, runtime
+from temporal_fanout.endpoint import metered
 from temporal_fanout.plugin import FanOutPlugin
 from temporal_fanout.process import end
-from temporal_fanout.worker import metered
 
 _END_SECONDS = 30
 

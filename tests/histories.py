@@ -19,7 +19,7 @@ from temporal_fanout.workflows.child import ChildWorkflow
 from temporal_fanout.workflows.parent import ParentWorkflow
 from tests import parents as p
 from tests import workflows as w
-from tests.conftest import Bench
+from tests.conftest import Bench, until
 
 
 @contextlib.asynccontextmanager
@@ -50,6 +50,16 @@ async def read_run(client: Client, handle: WorkflowHandle[Any, Any]) -> tuple[Ru
 def counted(items: Iterable[ItemOutcome]) -> dict[str, int]:
     """Items by outcome; those that have none run."""
     return dict(Counter(str(item.outcome or "running") for item in items))
+
+
+async def until_counted(client: Client, id: str, **counts: int) -> None:
+    """Waits until the children of an open workflow have these outcomes, and those without one are seen to run."""
+
+    async def is_so() -> bool:
+        items = await read(client, id)
+        return counted(items) == counts and all(item.run_id for item in items)
+
+    await until(is_so, f"{counts} of {id}")
 
 
 def value(payload: Payload | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,14 @@ from temporal_fanout.models import InvalidInput
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 _ATTEMPT_SECONDS = 10.0
 """Of one attempt to connect: at an address where nothing is any more, the kernel would try for two minutes."""
+
+_REASONS = {
+    r"(connection refused|dns error|timed out)": r"\1",
+    r"InvalidCertificate\((\w+)": r"the server's certificate is not what TEMPORAL_TLS_SERVER_* say: \1",
+    r"received fatal alert: (\w+)": r"the server does not take the client's certificate: \1",
+    r"InconsistentKeys|PrivateKeyParseError": "the client's certificate and its key do not fit",
+    r"connection closed|broken pipe": "the server closes the connection; it may want TLS, or another certificate",
+}
 
 
 class NoServer(Exception):
@@ -90,10 +99,11 @@ async def connect(
 
 
 def _reason(error: BaseException) -> str:
+    """In a few words: the SDK's core says it in a line of Rust."""
     if isinstance(error, TimeoutError):
         return f"no answer within {_ATTEMPT_SECONDS:.0f} s"
     text = str(error).removeprefix("Failed client connect: ")
-    for mark in ("Connection refused", "invalid peer certificate", "certificate", "dns error", "timed out"):
-        if mark.lower() in text.lower():
-            return mark
+    for sign, reason in _REASONS.items():
+        if found := re.search(sign, text, re.IGNORECASE):
+            return found.expand(reason)
     return text if len(text) <= 200 else text[:199] + "…"

@@ -190,12 +190,13 @@ async def read_events(client: Client, workflow_id: str, run_id: str) -> Events:
     begun: dict[int, Begun] = {}
     async for page in _pages(client, workflow_id, run_id):
         for event in page:
-            _take(event, events, begun)
+            take(event, events, begun)
     events.begun = list(begun.values())
     return events
 
 
-def _take(event: HistoryEvent, events: Events, begun: dict[int, Begun]) -> None:
+def take(event: HistoryEvent, events: Events, begun: dict[int, Begun]) -> None:
+    """Adds one event; `begun` are those that were started, by the id of the event that did so."""
     kind = event.event_type
     if kind in _ENDS:
         field, key, outcome = _ENDS[kind]

@@ -1,21 +1,16 @@
-"""What a worker counts of the items of its runs, through the SDK's meter; and the endpoint's text.
+"""What a worker counts of the items of its runs, through the SDK's meter.
 
 A `Recorder` lives in the worker process, outside of the workflows' sandbox, one for each worker. Names, labels and
-meaning: docs/metrics.md.
+meaning: docs/metrics.md. Workflows import this module, also in the sandbox of a worker without the plugin.
 """
 
 from __future__ import annotations
 
-import contextlib
-import re
-import socket
-import urllib.request
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from temporalio.common import MetricMeter
 from temporalio.runtime import PrometheusConfig
 
@@ -162,34 +157,3 @@ def prometheus(bind_address: str) -> PrometheusConfig:
         durations_as_seconds=True,
         histogram_bucket_overrides=_BUCKETS,
     )
-
-
-class Endpoint:
-    """The SDK's exporter on a loopback port of its own, and what our endpoint says: its metrics and the process's."""
-
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.config = prometheus(f"127.0.0.1:{self._port}")
-        self._process = CollectorRegistry()
-        ProcessCollector(registry=self._process)
-
-    def core(self) -> bytes:
-        """The SDK's metrics and what is counted through its meter, as text; empty when they cannot be had."""
-        with contextlib.suppress(OSError):
-            url = f"http://127.0.0.1:{self._port}/metrics"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return bytes(answer.read())
-        return b""
-
-    def polls(self) -> bool:
-        """Whether the SDK has a poller open for workflow tasks, as its own metric says."""
-        return (
-            re.search(rb'^temporal_num_pollers\{[^}]*poller_type="workflow_task"[^}]*\} [1-9]', self.core(), re.M)
-            is not None
-        )
-
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format 0.0.4."""
-        return generate_latest(self._process) + self.core()

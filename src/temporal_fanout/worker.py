@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Sequence
@@ -13,13 +12,12 @@ from typing import TypeVar
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
-from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from temporal_fanout import health, lab
-from temporal_fanout.client import connect, runtime
-from temporal_fanout.metrics import Endpoint
+from temporal_fanout.client import connect
+from temporal_fanout.endpoint import Endpoint, metered
 from temporal_fanout.plugin import Expected, FanOutPlugin
 from temporal_fanout.scenarios import SCENARIOS
 from temporal_fanout.workflows.child import ChildWorkflow
@@ -131,15 +129,6 @@ async def run_worker(
                 readiness.set(False, str(error))
                 logger.warning("worker could not start, trying again", extra=where | {"reason": str(error)})
                 await _unless(stop, asyncio.sleep(5))
-
-
-def metered() -> tuple[Endpoint, Runtime]:
-    """A runtime whose metrics have a port; another process may take it between our look at it and the SDK's."""
-    for _ in range(5):
-        endpoint = Endpoint()
-        with contextlib.suppress(ValueError):
-            return endpoint, runtime(endpoint.config)
-    raise RuntimeError("no loopback port for the SDK's metrics stays free")
 
 
 def _waiting(readiness: Readiness, reason: str) -> None:

@@ -18,6 +18,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
 
+from temporal_fanout import exporter as exporter_module
 from temporal_fanout import open_runs
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import DevServer, dev_server
@@ -26,7 +27,7 @@ from temporal_fanout.models import Outcome
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until
-from tests.histories import counted, read, working_for_all
+from tests.histories import read, until_counted, working_for_all
 from tests.processes import a_queue, end, fanout, serving, start
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -93,7 +94,7 @@ async def some_runs(bench: Bench) -> tuple[int, dict[str, int]]:
     """Runs that end in every way; how many, and the outcomes of those items that their results tell of."""
     results = Counter((await bench.parent([1, 2, 3, 4, 5]))["outcomes"])
     results += Counter((await bench.parent(list(range(21)), shard_size=4, activity="double"))["outcomes"])
-    results += Counter((await bench.run(w.Anything.run, "Act", ["a", "sleep"], {"timeout": 2}))["outcomes"])
+    results += Counter((await bench.run(w.Anything.run, "Act", ["a", "sleep"], {"timeout": 4}))["outcomes"])
     handle = await bench.start("ParentWorkflow", list(range(40)), {"tolerated_failure_count": 1, "shard_size": 8})
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
@@ -105,11 +106,7 @@ async def some_runs(bench: Bench) -> tuple[int, dict[str, int]]:
         await bench.start(w.Anything.run, "Act", ["sleep"], {}, seconds=2),
     ]
     for handle in ends[:2]:
-
-        async def sleeps(id: str = handle.id) -> bool:
-            return counted(await read(bench.client, id)) == {"completed": 1, "running": 2}
-
-        await until(sleeps, "two sleeping children")
+        await until_counted(bench.client, handle.id, completed=1, running=2)
     await ends[0].terminate()
     await ends[1].cancel()
     for handle in ends:
@@ -136,8 +133,9 @@ async def test_counts_equal_the_histories_and_the_results(bench: Bench) -> None:
     assert told == Counter(results) + Counter(of_those_without_a_result)
 
 
-async def test_nothing_is_counted_twice_or_partly(bench: Bench, tmp_path: Path) -> None:
+async def test_nothing_is_counted_twice_or_partly(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
     """Over further sweeps and restarts, with and without a state, the counts stay; before the first sweep are none."""
+    monkeypatch.setattr(exporter_module, "_PAGE", 3)
     closed, _ = await some_runs(bench)
     state = tmp_path / "state.json"
     first = Exporter("default", TYPES, state=state)

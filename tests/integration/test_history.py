@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import uuid
 import zlib
@@ -15,15 +16,16 @@ from temporalio.common import RetryPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import RPCError
 
+from temporal_fanout import history
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import DevServer
-from temporal_fanout.events import HistoryGone
-from temporal_fanout.history import ItemOutcome
+from temporal_fanout.events import HistoryGone, read_events
+from temporal_fanout.history import ItemOutcome, outcomes
 from temporal_fanout.models import Outcome
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until
-from tests.histories import counted, read, read_run, value, working_for_all
+from tests.histories import counted, read, read_run, until_counted, value, working_for_all
 
 
 @pytest.fixture
@@ -36,22 +38,13 @@ def places(items: Sequence[ItemOutcome]) -> list[int | None]:
     return [item.index for item in items]
 
 
-async def running(client: Client, id: str, type: str = "Act") -> int:
-    query = f'WorkflowId STARTS_WITH "{id}." AND WorkflowType="{type}" AND ExecutionStatus="Running"'
-    return (await client.count_workflows(query)).count
-
-
 @pytest.mark.parametrize("shard_size", [200, 2], ids=["flat", "shards"])
 async def test_every_outcome_of_a_child_is_as_the_result_has_it(bench: Bench, client: Client, shard_size: int) -> None:
     """Outcome, error, type, value and result of each item are those of the run's own result, for every outcome."""
     whats = ["complete", "fail", "activity", "sleep", "sleep", "sleep"]
-    options = {"timeout": 5, "shard_size": shard_size, "name": "acts"}
+    options = {"timeout": 8, "shard_size": shard_size, "name": "acts"}
     handle = await bench.start(w.Anything.run, "Act", whats, options)
-
-    async def are_running() -> bool:
-        return await running(client, handle.id) == 3
-
-    await until(are_running, "three sleeping children")
+    await until_counted(client, handle.id, completed=1, failed=2, running=3)
     await client.get_workflow_handle(f"{handle.id}.acts.3").cancel()
     await client.get_workflow_handle(f"{handle.id}.acts.4").terminate("by hand")
     result = await handle.result()
@@ -68,7 +61,7 @@ async def test_every_outcome_of_a_child_is_as_the_result_has_it(bench: Bench, cl
     assert value(items[0].result) == "COMPLETE"
     failed = [{"value": value(i.inputs[0]), "error": i.error, "type": i.type} for i in items[1:]]
     assert failed == result["failed_children"]
-    assert 4 < (items[5].seconds or 0) < 15
+    assert 7 < (items[5].seconds or 0) < 20
     assert all(item.started_at and item.run_id for item in items)
 
 
@@ -78,7 +71,7 @@ async def test_every_outcome_of_an_activity_is_as_the_result_has_it(
 ) -> None:
     """The same for a fan-out over an activity, whose child types are marked as such."""
     whats = ["complete", "fail", "sleep"]
-    handle = await bench.start(w.Anything.run, "activity:act", whats, {"timeout": 2, "shard_size": shard_size})
+    handle = await bench.start(w.Anything.run, "activity:act", whats, {"timeout": 4, "shard_size": shard_size})
     result = await handle.result()
     items = await read(client, handle.id)
     assert counted(items) == result["outcomes"] == {"completed": 1, "failed": 1, "timed_out": 1}
@@ -103,6 +96,25 @@ async def test_shards_are_read_in_the_order_of_the_input(
     assert places(items) == list(range(count))
     assert [value(item.inputs[0]) for item in items] == values
     assert [item.index for item in items if item.outcome is not Outcome.COMPLETED] == result["failed_indexes"]
+
+
+async def test_shards_are_read_ahead_a_few_at_a_time(bench: Bench, client: Client, monkeypatch: Any) -> None:
+    """However slowly the items are taken, no more histories are held than the bound says."""
+    handle = await bench.start(w.Anything.run, "activity:double_any", list(range(24)), {"shard_size": 2})
+    await handle.result()
+    begun: list[str] = []
+
+    async def counting(client: Client, id: str, run_id: str) -> Any:
+        begun.append(id)
+        return await read_events(client, id, run_id)
+
+    monkeypatch.setattr(history, "read_events", counting)
+    taken = 0
+    async for _ in outcomes(client, handle.id):
+        await asyncio.sleep(0.02)
+        taken += 1
+        assert len(begun) <= 1 + taken // 2 + history.READ_AHEAD
+    assert (taken, len(begun)) == (24, 13)
 
 
 @pytest.mark.parametrize("shard_size", [200, 7], ids=["flat", "shards"])
@@ -145,13 +157,7 @@ async def test_a_terminated_parent_has_an_outcome_for_every_item(bench: Bench, c
     """What ran is terminated, asked of the children themselves; what had not been started is known from the input."""
     whats = ["complete", "fail", "sleep"] * 6
     handle = await bench.start(w.Anything.run, "Act", whats, {"shard_size": shard_size, "max_concurrency": 5})
-
-    async def are_running() -> bool:
-        items = await read(client, handle.id)
-        started = all(item.run_id for item in items if item.outcome is None)
-        return started and counted(items) == {"completed": 5, "failed": 5, "running": 5}
-
-    await until(are_running, "five sleeping children")
+    await until_counted(client, handle.id, completed=5, failed=5, running=5)
     await handle.terminate()
 
     async def settled() -> Any:
@@ -173,8 +179,8 @@ async def test_the_items_of_a_terminated_shard_are_read_from_its_own_history(ben
     handle = await bench.start(w.Anything.run, "Act", whats, options)
 
     async def is_half_way() -> bool:
-        shard = [item.outcome for item in await read(client, handle.id)][:4]
-        return shard == [Outcome.COMPLETED, None, None, Outcome.FAILED]
+        shard = (await read(client, handle.id))[:4]
+        return counted(shard) == {"completed": 1, "failed": 1, "running": 2} and all(item.run_id for item in shard)
 
     await until(is_half_way, "two sleeping children")
     await client.get_workflow_handle(f"{handle.id}.s0").terminate()
@@ -195,11 +201,7 @@ async def test_the_items_of_a_terminated_shard_are_read_from_its_own_history(ben
 async def test_what_a_cancelled_parent_never_started_is_reported(bench: Bench, client: Client, shard_size: int) -> None:
     """A cancelled run ends with cancelled items, and those that it had not come to."""
     handle = await bench.start(w.Anything.run, "Act", ["sleep"] * 10, {"shard_size": shard_size, "max_concurrency": 3})
-
-    async def are_running() -> bool:
-        return await running(client, handle.id) == 3
-
-    await until(are_running, "three sleeping children")
+    await until_counted(client, handle.id, running=3)
     await handle.cancel()
     with pytest.raises(WorkflowFailureError):
         await handle.result()
@@ -213,11 +215,7 @@ async def test_a_running_parent_shows_what_runs_and_what_waits(bench: Bench, cli
     """Of an open run, items that run have no outcome yet, and those that wait are counted, through shards."""
     options = {"shard_size": 4, "max_concurrency": 3}
     handle = await bench.start(w.Anything.run, "Act", ["complete", "sleep"] * 6, options)
-
-    async def are_running() -> bool:
-        return counted(await read(client, handle.id)) == {"completed": 3, "running": 3}
-
-    await until(are_running, "three sleeping children")
+    await until_counted(client, handle.id, completed=3, running=3)
     run, items = await read_run(client, handle)
     assert run.waiting == 6
     assert not run.closed
@@ -259,12 +257,8 @@ async def test_a_rest_that_nothing_tells_of_is_said_to_be_unknown(bench: Bench, 
 async def test_a_foreign_parent_is_read_like_ours(bench: Bench, client: Client) -> None:
     """Children of a plain gather, with every outcome; they have no index."""
     whats = ["complete", "fail", "activity", "sleep", "sleep", "sleep"]
-    handle = await bench.start(p.Gather.run, whats, 5)
-
-    async def are_running() -> bool:
-        return len([item for item in await read(client, handle.id) if item.run_id and item.outcome is None]) == 3
-
-    await until(are_running, "three sleeping children")
+    handle = await bench.start(p.Gather.run, whats, 8)
+    await until_counted(client, handle.id, completed=1, failed=2, running=3)
     await client.get_workflow_handle(f"{handle.id}-child-3").cancel()
     await client.get_workflow_handle(f"{handle.id}-child-4").terminate()
     await handle.result()
@@ -281,12 +275,12 @@ async def test_a_foreign_parent_is_read_like_ours(bench: Bench, client: Client) 
 
 async def test_foreign_activities_are_read_too(bench: Bench, client: Client) -> None:
     """Activities with the SDK's ids are no items of a fan-out, and none is left out."""
-    handle = await bench.start(p.GatherActivities.run, ["a", "fail", "sleep", "b"], 1)
+    handle = await bench.start(p.GatherActivities.run, ["a", "fail", "sleep", "b"], 3)
     await handle.result()
     items = await read(client, handle.id)
     assert [str(item.outcome) for item in items] == ["completed", "failed", "timed_out", "completed"]
     assert set(places(items)) == {None}
-    assert items[2].error == "did not complete within 1 s: is activity act registered, its task queue polled?"
+    assert items[2].error == "did not complete within 3 s: is activity act registered, its task queue polled?"
 
 
 async def test_own_activities_beside_a_fan_out_are_no_items_of_it(bench: Bench, client: Client) -> None:

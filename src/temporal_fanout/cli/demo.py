@@ -14,8 +14,9 @@ from temporal_fanout.cli.output import Format, note
 from temporal_fanout.cli.run import Output, read_input, run_and_report
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import dev_server
+from temporal_fanout.endpoint import metered
 from temporal_fanout.logs import Level
-from temporal_fanout.worker import make_worker, metered, on_signals
+from temporal_fanout.worker import make_worker, on_signals
 
 
 def demo(

@@ -236,6 +236,7 @@ class _Bar:
         failed = progress.finished - progress.outcomes["completed"]
         text = f"{progress.in_flight} in flight, {failed} failed"
         self._bar.update(self._task, description=text, total=progress.total, completed=progress.finished)
-        if not self._live and time.monotonic() - self._said > 5:
+        # Where all have ended the result comes next, on stdout: two streams that one log takes might change places.
+        if not self._live and progress.finished < progress.total and time.monotonic() - self._said > 5:
             self._said = time.monotonic()
             note(f"{progress.finished} of {progress.total} items, {text}")
