@@ -13,20 +13,20 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all:
 INSTALL_SELF := $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 # Most tests wait for a server: three at a time fill two cores.
-PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=worksteal --timeout=$(TEST_TIMEOUT)
+PYTEST := $(BIN)/python -m pytest --numprocesses=3 --dist=loadgroup --timeout=$(TEST_TIMEOUT)
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
-LOCKS := requirements/runtime.txt requirements/demo.txt requirements/dev.txt
+LOCKS := requirements/runtime.txt requirements/demo.txt requirements/dev.txt requirements/docs.txt requirements/scan.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint format bench lock clean again
+.PHONY: help demo test test-all lint format bench lock clean again panels image chart kind-up dev deploy job e2e scan kind-down
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo ## Run the demo against a dev server of its own (SCENARIO=strict: another scenario)
 	@$(BIN)/fanout demo $(SCENARIO) $(ARGS)
@@ -40,7 +40,7 @@ test-all: $(VENV)/.dev ## Run the whole of tests/, also what needs a cluster
 lint: $(VENV)/.dev ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --explicit-package-bases src tests benchmarks
+	$(BIN)/mypy --explicit-package-bases src tests benchmarks monitoring docs deploy
 
 format: $(VENV)/.dev ## Put the code into the one format, and fix what can be fixed
 	$(BIN)/ruff check --fix-only
@@ -56,9 +56,62 @@ lock: $(BIN)/uv ## Write the lock files anew (UPGRADE=1: with the newest version
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; set -e; \
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt; \
 	$(COMPILE) pyproject.toml --extra devserver --group build -c requirements/runtime.txt -o requirements/demo.txt; \
-	$(COMPILE) pyproject.toml --extra devserver --group dev -c requirements/demo.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra devserver --group dev -c requirements/demo.txt -o requirements/dev.txt; \
+	$(COMPILE) pyproject.toml --extra devserver --group dev --group docs -c requirements/dev.txt -o requirements/docs.txt; \
+	$(COMPILE) requirements/scan.in -o requirements/scan.txt
 	@if grep -nE '://|^ *-(-index|-extra|-find|-trusted|f|i)|@ ' $(LOCKS); then \
 		echo "make lock: the lines above name a place to download from; take them out" >&2; exit 1; fi
+
+panels: $(VENV)/.docs ## Draw docs/panels.png: what the dashboard shows, asked of a real Prometheus (Debian: apt install prometheus)
+	$(BIN)/python -m docs.panels
+
+# On Kubernetes: a cluster of kind on this machine, with docker, kind, kubectl, helm and, for `dev`, skaffold. What is done
+# there is done by name: whatever cluster kubectl is set to, no other is touched.
+
+CLUSTER ?= fanout
+NAMESPACE ?= default
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE := temporal-fanout:$(VERSION)
+KUBECTL := kubectl --context kind-$(CLUSTER) --namespace $(NAMESPACE)
+HELM := helm --kube-context kind-$(CLUSTER) --namespace $(NAMESPACE)
+
+image: ## Build the image
+	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD || echo unknown) .
+
+chart: $(VENV)/.dev ## Make what is made of the chart: its schema, tables, copies, and deploy/jobs
+	$(BIN)/python -m deploy.generate
+
+kind-up: image ## Bring up the cluster of kind.yaml, and load the image
+	@kind get clusters 2>/dev/null | grep -qx $(CLUSTER) || kind create cluster --name $(CLUSTER) --config kind.yaml --wait 3m
+	kind load docker-image --name $(CLUSTER) $(IMAGE)
+
+dev: ## Build, deploy and run the default scenario again on each change (ARGS="-p monitoring": with Prometheus and Grafana)
+	skaffold dev --kube-context kind-$(CLUSTER) --namespace $(NAMESPACE) $(ARGS)
+
+# The tag stays the same: the image's id starts the pods anew when it has changed.
+deploy: kind-up ## Install the chart, or upgrade it (ARGS="--set worker.replicas=4")
+	@id=$$(docker image inspect --format '{{.Id}}' $(IMAGE)); \
+	$(HELM) upgrade --install fanout chart --wait --set worker.podAnnotations.image=$$id,exporter.podAnnotations.image=$$id $(ARGS)
+
+job: ## Run the default scenario as a Job and follow its log (SCENARIO=stress: another)
+	@job=fanout-$(or $(SCENARIO),default)-$$(date +%s); \
+	$(KUBECTL) create job --from=cronjob/fanout-$(or $(SCENARIO),default) $$job || exit; \
+	for try in $$(seq 60); do $(KUBECTL) logs --follow job/$$job 2>/dev/null && break; sleep 1; done; \
+	$(KUBECTL) wait --for='jsonpath={.status.conditions}' --timeout=60s job/$$job >/dev/null && \
+	test "$$($(KUBECTL) get job/$$job --output 'jsonpath={.status.succeeded}')" = 1
+
+e2e: $(VENV)/.dev ## Run the tests that need the cluster
+	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) tests/e2e $(ARGS)
+
+scan: $(VENV)/.scan ## Check the Dockerfile and the chart for what is known to be unwise
+	$(VENV)/scan/bin/hadolint Dockerfile
+	helm lint --strict chart
+	for values in chart/ci/*-values.yaml; do \
+		helm template fanout chart --namespace fanout --values $$values > $(VENV)/scan/rendered.yaml && \
+		$(VENV)/scan/bin/checkov --config-file .checkov.yaml --file $(VENV)/scan/rendered.yaml || exit; done
+
+kind-down: ## Delete the cluster
+	kind delete cluster --name $(CLUSTER)
 
 clean: ## Remove the environment, the caches and what was built
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
@@ -93,6 +146,18 @@ $(VENV)/.dev: $(VENV)/.made requirements/dev.txt pyproject.toml
 	@$(INSTALL_SELF)
 	@$(BIN)/python -m pip check >/dev/null || { $(BIN)/python -m pip check; echo "make: pyproject.toml asks for what the locks lack: run make lock" >&2; exit 1; }
 	@touch $(VENV)/.demo $@
+
+$(VENV)/.docs: $(VENV)/.dev requirements/docs.txt
+	@echo "Installing requirements/docs.txt into $(VENV)"
+	@$(INSTALL) -r requirements/docs.txt
+	@touch $@
+
+# Apart from the others: the scanner wants other versions than we do.
+$(VENV)/.scan: $(VENV)/.made requirements/scan.txt
+	@echo "Installing requirements/scan.txt into $(VENV)/scan"
+	@$(BIN)/python -m venv --clear $(VENV)/scan
+	@$(VENV)/scan/bin/python -m pip install --quiet --require-hashes --only-binary=:all: -r requirements/scan.txt
+	@touch $@
 
 # By itself, so that a lock which no longer fits pyproject.toml can be written anew.
 $(BIN)/uv: | $(VENV)/.made

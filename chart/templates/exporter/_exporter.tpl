@@ -1,0 +1,3 @@
+{{- define "fanout.exporterName" -}}
+{{ include "fanout.named" (dict "root" . "suffix" "exporter") }}
+{{- end }}
