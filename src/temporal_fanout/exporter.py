@@ -150,7 +150,7 @@ class Exporter:
             except (RPCError, OSError) as error:
                 self._errors += 1
                 self._trouble = f"the last sweep failed: {error}"
-                if True:
+                if not is_failing:
                     logger.warning("a sweep failed, trying again", extra={"reason": str(error)})
                 is_failing = True
             await asyncio.sleep(interval)

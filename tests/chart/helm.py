@@ -34,7 +34,7 @@ def helm(*args: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
 def template(values: Values, release: str = "fanout", chart: Path = CHART) -> subprocess.CompletedProcess[str]:
     """`helm template` with these values, into the namespace fanout-test."""
     given = json.dumps(values)
-    return helm("template", release, chart, "--namespace=fanout-test", "--values=-", text=given)
+    return helm("template", release, chart, "--namespace=fanout-test", "--kube-version=1.34", "--values=-", text=given)
 
 
 @functools.cache
