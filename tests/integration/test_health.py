@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -87,7 +88,15 @@ async def test_a_worker_that_drains_is_alive_and_not_ready(server: DevServer, cl
         assert (await worker.get("/readyz"))[0] == 503
         assert (await worker.get("/livez"))[0] == 200
         await run.terminate()
-        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # the activity goes on, and ends
+
+        async def read_on() -> bool:
+            """The activity goes on, and ends."""
+            with contextlib.suppress(OSError):  # it has not come to open the pipe yet
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+                return True
+            return False
+
+        await until(read_on, "the reader of the pipe")
         await asyncio.wait_for(worker.process.wait(), 30)
     assert worker.process.returncode == 0
 
