@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,6 +22,9 @@ from temporal_fanout.plugin import FanOutPlugin
 from temporal_fanout.workflows.child import ChildWorkflow
 from temporal_fanout.workflows.parent import ParentWorkflow
 from tests import workflows as w
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, and then in all that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

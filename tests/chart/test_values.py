@@ -152,11 +152,16 @@ def test_every_value_is_described(value: generate.Value) -> None:
     assert re.fullmatch(r"[A-Z].+\.", value.description), value.description
 
 
+def named(path: str) -> str:
+    """How helm 4 or helm 3 names the path of a value that the schema refuses, as a pattern."""
+    return f"- (at '{'/' if path else ''}{path.replace('.', '/')}'|{path or '.root.'}):"
+
+
 def test_an_unknown_key_is_refused_wherever_it_is() -> None:
     """A key that is misspelt fails the render in every section, and helm says which."""
     said = refusal(merged(*(under(f"{name}.unheardOf".lstrip("."), 1) for name in ["", *SECTIONS])))
-    for path in ["", *(f"/{name.replace('.', '/')}" for name in SECTIONS)]:
-        assert f"at '{path}': additional properties 'unheardOf' not allowed" in said
+    for name in ["", *SECTIONS]:
+        assert re.search(named(name) + r" additional propert\w+ '?unheardOf'? (is )?not allowed", said, re.IGNORECASE)
 
 
 def test_a_value_of_the_wrong_type_is_refused() -> None:
@@ -164,7 +169,7 @@ def test_a_value_of_the_wrong_type_is_refused() -> None:
     wrong = merged(*(under(v.name, ["a"] if isinstance(v.default, dict) else {"a": 1}) for v in LEAVES))
     said = refusal(wrong)
     for value in LEAVES:
-        assert f"at '/{'/'.join(value.path)}': " in said
+        assert re.search(named(value.name), said)
 
 
 def test_helms_global_is_admitted() -> None:
@@ -265,7 +270,7 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "worker.autoscaling.kind",
         "or scale by hpa",
     ),
-    "both scalers": (under("worker.autoscaling.kind", "hpa,keda"), "kind", "'keda'"),
+    "both scalers": (under("worker.autoscaling.kind", "both"), "kind", "keda"),
     "scaling to zero": (under("worker.autoscaling.minReplicas", 0), "minReplicas", "1"),
     "an objective that no alert can fire for": (under("monitoring.rules.objective", 0.9), "objective", "0.931"),
     "scenario of a taken name": (
