@@ -91,14 +91,20 @@ def run(
     inputs = read_input(scenario, values, items, source, limits)
     logs.configure(Level.WARNING)
 
-    # As Ctrl-C does. Without a handler, the first process of a container would not end at all.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-
     async def start() -> int:
         client = await connect(patience, note)
         return await run_and_report(client, inputs, id, workflow, task_queue, output, scenario_name or scenario)
 
-    return asyncio.run(start())
+    async def until_told_to_end() -> int:
+        running = asyncio.create_task(start())
+        # SIGTERM is as Ctrl-C. Without a handler, the first process of a container would not end at all.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        return await running
+
+    try:
+        return asyncio.run(until_told_to_end())
+    except asyncio.CancelledError:
+        return ExitCode.INTERRUPTED
 
 
 def read_input(
