@@ -4,8 +4,8 @@
 FROM python:3.13-slim AS dependencies
 RUN python -m venv --without-pip /opt/fanout
 COPY requirements/runtime.txt /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/fanout/bin/python install --quiet --require-hashes --only-binary=:all: --no-compile \
+RUN --mount=type=cache,target=/cache \
+    pip --cache-dir /cache --python /opt/fanout/bin/python install --quiet --require-hashes --only-binary=:all: --no-compile \
         --requirement /build/runtime.txt \
     && python -m compileall -q --invalidation-mode unchecked-hash /opt/fanout/lib
 
@@ -13,8 +13,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM dependencies AS application
 RUN python -m venv --without-pip /opt/build
 COPY requirements/demo.txt /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/build/bin/python install --quiet --require-hashes --only-binary=:all: --requirement /build/demo.txt
+RUN --mount=type=cache,target=/cache \
+    pip --cache-dir /cache --python /opt/build/bin/python install --quiet --require-hashes --only-binary=:all: --requirement /build/demo.txt
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY src src

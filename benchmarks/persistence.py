@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import sys
 import urllib.request
 import uuid
@@ -22,6 +21,7 @@ from benchmarks.measure import ACTIVITIES, FAN_OUT, GATHER, WIDTHS, Bench
 from benchmarks.worker import worker_process
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import dev_server
+from temporal_fanout.ports import free_port
 from temporal_fanout.process import end
 
 _SHOWN = ("UpdateWorkflowExecution", "CreateWorkflowExecution", "ReadHistoryBranch")
@@ -29,9 +29,7 @@ _SETTLE_SECONDS = 2
 
 
 async def main(items: int) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     table = Table("method", "items/s", *_SHOWN, "workflow tasks", title="Of the server, for each item")
     async with dev_server(arguments=["--metrics-port", str(port)]) as server:
         os.environ["TEMPORAL_ADDRESS"] = server.address

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from temporal_fanout.models import InvalidInput
+from temporal_fanout.ports import free_port
 
 UI_PORT = 8233
 _START_SECONDS = 60
@@ -91,22 +92,13 @@ async def dev_server(
     ui: bool = False, database: Path | None = None, arguments: Sequence[str] = ()
 ) -> AsyncIterator[DevServer]:
     """A dev server on free ports; the Web UI, where asked for, on 8233 if that is free."""
-    server = DevServer(_free_port(), _free_port(UI_PORT) if ui else None, database, arguments)
+    server = DevServer(free_port(), free_port(UI_PORT) if ui else None, database, arguments)
     try:
         await server.start()
     except RuntimeError:  # another process took a port between our look at it and the server's
-        server = DevServer(_free_port(), _free_port() if ui else None, database, arguments)
+        server = DevServer(free_port(), free_port() if ui else None, database, arguments)
         await server.start()
     try:
         yield server
     finally:
         await server.stop()
-
-
-def _free_port(wanted: int = 0) -> int:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            return _free_port()
-        return int(probe.getsockname()[1])

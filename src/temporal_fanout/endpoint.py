@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import urllib.request
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -12,15 +11,14 @@ from temporalio.runtime import Runtime
 
 from temporal_fanout.client import runtime
 from temporal_fanout.metrics import prometheus
+from temporal_fanout.ports import free_port
 
 
 class Endpoint:
     """The SDK's exporter on a loopback port of its own, and what our endpoint says: its metrics and the process's."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.config = prometheus(f"127.0.0.1:{self._port}")
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
@@ -35,10 +33,8 @@ class Endpoint:
 
     def polls(self) -> bool:
         """Whether the SDK has a poller open for workflow tasks, as its own metric says."""
-        return (
-            re.search(rb'^temporal_num_pollers\{[^}]*poller_type="workflow_task"[^}]*\} [1-9]', self.core(), re.M)
-            is not None
-        )
+        sample = rb'^temporal_num_pollers\{[^}]*poller_type="workflow_task"[^}]*\} [1-9]'
+        return bool(re.search(sample, self.core(), re.M))
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format 0.0.4."""

@@ -31,57 +31,38 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_fanout.models import Outcome
-from temporal_fanout.work import ACTIVITY, Ended, root_cause
+from temporal_fanout.work import ACTIVITY, Ended, out_of_time, root_cause
 
 _PAGE = 1000
 """Events of one page, at most; the server gives 256 unless told otherwise."""
 _RPC = timedelta(seconds=20)
-_OF_CHILD, _OF_ACTIVITY = "initiated_event_id", "scheduled_event_id"
 
 _E = EventType
-_ENDS: dict[int, tuple[str, str, Outcome]] = {
-    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: (
-        "start_child_workflow_execution_failed_event_attributes", _OF_CHILD, Outcome.FAILED,
-    ),
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: (
-        "child_workflow_execution_completed_event_attributes", _OF_CHILD, Outcome.COMPLETED,
-    ),
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: (
-        "child_workflow_execution_failed_event_attributes", _OF_CHILD, Outcome.FAILED,
-    ),
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: (
-        "child_workflow_execution_timed_out_event_attributes", _OF_CHILD, Outcome.TIMED_OUT,
-    ),
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: (
-        "child_workflow_execution_canceled_event_attributes", _OF_CHILD, Outcome.CANCELLED,
-    ),
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: (
-        "child_workflow_execution_terminated_event_attributes", _OF_CHILD, Outcome.TERMINATED,
-    ),
-    _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: (
-        "activity_task_completed_event_attributes", _OF_ACTIVITY, Outcome.COMPLETED,
-    ),
-    _E.EVENT_TYPE_ACTIVITY_TASK_FAILED: (
-        "activity_task_failed_event_attributes", _OF_ACTIVITY, Outcome.FAILED,
-    ),
-    _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: (
-        "activity_task_timed_out_event_attributes", _OF_ACTIVITY, Outcome.TIMED_OUT,
-    ),
-    _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED: (
-        "activity_task_canceled_event_attributes", _OF_ACTIVITY, Outcome.CANCELLED,
-    ),
-}  # fmt: skip
-"""The events by which a child or an activity ends in its parent's history; where they say what, of whom."""
-
-_CLOSES: dict[int, tuple[str, Outcome | None]] = {
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: ("workflow_execution_completed_event_attributes", Outcome.COMPLETED),
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: ("workflow_execution_failed_event_attributes", Outcome.FAILED),
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: ("workflow_execution_timed_out_event_attributes", Outcome.TIMED_OUT),
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: ("workflow_execution_canceled_event_attributes", Outcome.CANCELLED),
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: ("workflow_execution_terminated_event_attributes", Outcome.TERMINATED),
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: ("workflow_execution_continued_as_new_event_attributes", None),
+_CHILD_ENDS: dict[int, Outcome] = {
+    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: Outcome.FAILED,
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: Outcome.COMPLETED,
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: Outcome.FAILED,
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: Outcome.TIMED_OUT,
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: Outcome.CANCELLED,
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: Outcome.TERMINATED,
+}
+"""The events by which a child ends in its parent's history."""
+_ACTIVITY_ENDS: dict[int, Outcome] = {
+    _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: Outcome.COMPLETED,
+    _E.EVENT_TYPE_ACTIVITY_TASK_FAILED: Outcome.FAILED,
+    _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: Outcome.TIMED_OUT,
+    _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED: Outcome.CANCELLED,
+}
+_CLOSES: dict[int, Outcome | None] = {
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: Outcome.COMPLETED,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: Outcome.FAILED,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: Outcome.TIMED_OUT,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: Outcome.CANCELLED,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: Outcome.TERMINATED,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: None,
 }
 """The events by which a workflow ends in its own history."""
+_ENDS = _CHILD_ENDS | _ACTIVITY_ENDS | _CLOSES
 
 
 class HistoryGone(Exception):
@@ -93,9 +74,10 @@ class End:
 
     __slots__ = ("at", "attributes", "is_start_failure", "outcome")
 
-    def __init__(self, event: HistoryEvent, field: str, outcome: Outcome | None) -> None:
-        self.attributes: Any = getattr(event, field)
-        self.outcome = outcome
+    def __init__(self, event: HistoryEvent) -> None:
+        name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
+        self.attributes: Any = getattr(event, f"{name}_event_attributes")
+        self.outcome = _ENDS[event.event_type]
         """None: it was continued as new."""
         self.at = _seconds(event)
         self.is_start_failure = event.event_type == _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED
@@ -144,7 +126,6 @@ class Begun:
         return root_cause(error, self._timed_out())
 
     def _timed_out(self) -> str:
-        """As `work.Caller` says it."""
         start = self.attributes
         if self.is_activity:
             failure = getattr(self.end and self.end.attributes, "failure", Failure())
@@ -153,15 +134,7 @@ class Begun:
         else:
             limits = [start.workflow_execution_timeout, start.workflow_run_timeout]
         given = [limit.ToTimedelta().total_seconds() for limit in limits]
-        seconds = min((s for s in given if s), default=None)
-        within = "in time" if seconds is None else f"within {seconds:g} s"
-        if self.is_activity:
-            name = self.type.removeprefix(ACTIVITY)
-            return f"did not complete {within}: is activity {name} registered, its task queue polled?"
-        return (
-            f"did not complete {within}: is {self.type} registered, its task queue polled, "
-            "and do its workflow tasks succeed?"
-        )
+        return out_of_time(self.type, min((s for s in given if s), default=None))
 
 
 class Events:
@@ -198,10 +171,10 @@ async def read_events(client: Client, workflow_id: str, run_id: str) -> Events:
 def take(event: HistoryEvent, events: Events, begun: dict[int, Begun]) -> None:
     """Adds one event; `begun` are those that were started, by the id of the event that did so."""
     kind = event.event_type
-    if kind in _ENDS:
-        field, key, outcome = _ENDS[kind]
-        end = End(event, field, outcome)
-        one = begun.get(getattr(end.attributes, key))
+    if kind in _CHILD_ENDS or kind in _ACTIVITY_ENDS:
+        end = End(event)
+        of_child = kind in _CHILD_ENDS
+        one = begun.get(end.attributes.initiated_event_id if of_child else end.attributes.scheduled_event_id)
         if one is not None:
             one.end, events.changed_at = end, end.at
     elif kind == _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
@@ -215,7 +188,7 @@ def take(event: HistoryEvent, events: Events, begun: dict[int, Begun]) -> None:
         events.started = event.workflow_execution_started_event_attributes
         events.changed_at = _seconds(event)
     elif kind in _CLOSES:
-        events.close = End(event, *_CLOSES[kind])
+        events.close = End(event)
 
 
 async def read_end(client: Client, workflow_id: str, run_id: str) -> End | None:
@@ -226,7 +199,7 @@ async def read_end(client: Client, workflow_id: str, run_id: str) -> End | None:
         events = (await _ask(client, request)).history.events
         if not events:
             return None
-        end = End(events[-1], *_CLOSES[events[-1].event_type])
+        end = End(events[-1])
         run_id = getattr(end.attributes, "new_execution_run_id", "")
         if not run_id:
             return end

@@ -16,7 +16,6 @@ has every outcome at 0 for a child type as soon as a run is seen that has starte
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import Counter
@@ -41,7 +40,7 @@ from temporal_fanout.history import RunHistory
 from temporal_fanout.ledger import LOOK_BACK_SECONDS, ClosedRun, Ledger
 from temporal_fanout.models import InvalidInput, Outcome
 from temporal_fanout.open_runs import OpenRun
-from temporal_fanout.worker import on_signals
+from temporal_fanout.process import on_signals, unless
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +89,7 @@ async def run_exporter(
 
     async with serve(port, exporter.metrics, exporter.ready) as bound:
         logger.info("serving /metrics, /livez and /readyz", extra={"port": bound, "parent_types": list(parent_types)})
-        sweeping, stopping = asyncio.create_task(sweep()), asyncio.create_task(stop.wait())
-        await asyncio.wait([sweeping, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        sweeping.cancel()  # what it has not saved, the next one reads again
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweeping
+        await unless(stop, sweep())  # what it has not saved, the next one reads again
     logger.info("exporter stopped")
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from temporal_fanout.metrics import OTHER
 from temporal_fanout.models import InvalidInput, Outcome
 
 LOOK_BACK_SECONDS = 3600.0
@@ -18,7 +19,6 @@ MAX_PAIRS = 200
 """Combinations of parent type and child type, at most: further child types are counted as `other`."""
 
 _VERSION = 1
-_OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Ledger:
         """The labels of a combination, from now on one of the `pairs`."""
         pair = (parent_type, child_type)
         if pair not in self.pairs and len(self.pairs) >= MAX_PAIRS:
-            pair = (parent_type, _OTHER)
+            pair = (parent_type, OTHER)
         self.pairs[pair] = None
         return pair
 

@@ -1,13 +1,18 @@
-"""How a process of ours ends: with the exit code that it means."""
+"""How a process of ours ends: when it is told to, and with the exit code that it means."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import signal
 import sys
+from collections.abc import Awaitable
 from contextlib import suppress
 from enum import IntEnum
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
 
 
 class ExitCode(IntEnum):
@@ -22,6 +27,29 @@ class ExitCode(IntEnum):
     UNEXPECTED = 4
     """Try again, and report it."""
     INTERRUPTED = 130
+
+
+def on_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets: Python's own handling would end the process with work in hand."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What `work` gives, or none if `stop`, which ends it, comes first."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    return None
 
 
 def end(code: int) -> NoReturn:

@@ -23,8 +23,9 @@ class Teller:
         self._start = start
         self._recorder = _recorder()
         if self._recorder is not None:
-            self._run = self._recorder.run(_run(origin))
-            self._items = self._recorder.items(_run(origin), work)
+            run = _run(origin)
+            self._run = self._recorder.run(run)
+            self._items = self._recorder.items(run, work)
             self._seen = self._recorder.seen(workflow.info().run_id, name)
 
     def started(self, index: int) -> None:

@@ -91,6 +91,7 @@ class Caller:
 
     def __init__(self, work: str, options: FanOutOptions) -> None:
         self._options = options
+        self._work = work
         self._name = work.removeprefix(ACTIVITY)
         self._is_activity = work.startswith(ACTIVITY)
         convert = workflow.payload_converter()
@@ -106,7 +107,7 @@ class Caller:
         try:
             raw = await (self._activity(id, args) if self._is_activity else self._child(id, args))
         except FailureError as error:
-            return root_cause(error, self._timed_out())
+            return root_cause(error, out_of_time(self._work, self._options.timeout.total_seconds()))
         return Ended(Outcome.COMPLETED, raw.payload)
 
     async def _child(self, id: str, args: list[RawValue]) -> RawValue:
@@ -142,14 +143,14 @@ class Caller:
         )
         return result
 
-    def _timed_out(self) -> str:
-        seconds = f"{self._options.timeout.total_seconds():g}"
-        if self._is_activity:
-            return f"did not complete within {seconds} s: is activity {self._name} registered, its task queue polled?"
-        return (
-            f"did not complete within {seconds} s: is {self._name} registered, its task queue polled, "
-            "and do its workflow tasks succeed?"
-        )
+
+def out_of_time(work: str, seconds: float | None) -> str:
+    """What to say of an item that timed out, and what to look at; no seconds: its limit is not known."""
+    within = "in time" if seconds is None else f"within {seconds:g} s"
+    if work.startswith(ACTIVITY):
+        name = work.removeprefix(ACTIVITY)
+        return f"did not complete {within}: is activity {name} registered, its task queue polled?"
+    return f"did not complete {within}: is {work} registered, its task queue polled, and do its workflow tasks succeed?"
 
 
 def root_cause(error: BaseException, timed_out: str) -> Ended:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
@@ -19,6 +17,7 @@ from temporal_fanout import health, lab
 from temporal_fanout.client import connect
 from temporal_fanout.endpoint import Endpoint, metered
 from temporal_fanout.plugin import Expected, FanOutPlugin
+from temporal_fanout.process import on_signals, unless
 from temporal_fanout.scenarios import SCENARIOS
 from temporal_fanout.workflows.child import ChildWorkflow
 from temporal_fanout.workflows.parent import ParentWorkflow
@@ -31,8 +30,6 @@ GRACEFUL_SECONDS = 20.0
 _LOOK_SECONDS = 5.0
 _FIRST_LOOK_SECONDS = 0.2
 _ANSWER_SECONDS = 3.0
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,15 +82,6 @@ def make_worker(
     )
 
 
-def on_signals() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets: Python's own handling would end the process with work in hand."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
 async def run_worker(
     task_queue: str = lab.TASK_QUEUE,
     source_roots: Sequence[str] = (),
@@ -112,7 +100,7 @@ async def run_worker(
     async with health.serve(metrics_port, endpoint.text, readiness.check) as port:
         logger.info("serving /metrics, /livez and /readyz", extra={"port": port})
         while not stop.is_set():
-            client = await _unless(stop, connect(None, lambda reason: _waiting(readiness, reason), core))
+            client = await unless(stop, connect(None, lambda reason: _waiting(readiness, reason), core))
             if client is None:
                 return
             where = {"address": client.service_client.config.target_host, "namespace": client.namespace}
@@ -128,7 +116,7 @@ async def run_worker(
             except RuntimeError as error:  # the namespace is not there, or the server refuses us: it may yet change
                 readiness.set(False, str(error))
                 logger.warning("worker could not start, trying again", extra=where | {"reason": str(error)})
-                await _unless(stop, asyncio.sleep(5))
+                await unless(stop, asyncio.sleep(5))
 
 
 def _waiting(readiness: Readiness, reason: str) -> None:
@@ -156,16 +144,4 @@ async def _why_not(client: Client, worker: Worker, endpoint: Endpoint) -> str | 
         return "the worker does not run"
     if not await asyncio.to_thread(endpoint.polls):
         return "no poller is open"
-    return None
-
-
-async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """What `work` gives, or none if `stop`, which ends it, comes first."""
-    task = asyncio.ensure_future(work)
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if task.done():
-        return task.result()
-    task.cancel()
     return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from temporal_fanout.ports import free_port
 from tests.conftest import until
 from tests.processes import Serving, serving
 
@@ -71,7 +71,7 @@ async def stack(address: str, task_queue: str, folder: Path) -> AsyncIterator[St
         exporter = await exits.enter_async_context(serving("exporter", "--interval", "2", address=address))
         for one in (*workers, exporter):
             await until(one.is_ready, "a process that is ready")
-        port = _free_port()
+        port = free_port()
         jobs = {"fanout-worker": workers, "fanout-exporter": [exporter]}
         (folder / "prometheus.json").write_text(json.dumps(_configuration(jobs)))  # JSON is YAML, too
         process = await asyncio.create_subprocess_exec(
@@ -109,9 +109,3 @@ def _configuration(jobs: dict[str, list[Serving]]) -> dict[str, Any]:
             for name, processes in jobs.items()
         ],
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,7 +16,8 @@ from temporal_fanout.client import connect
 from temporal_fanout.devserver import dev_server
 from temporal_fanout.endpoint import metered
 from temporal_fanout.logs import Level
-from temporal_fanout.worker import make_worker, on_signals
+from temporal_fanout.process import ExitCode, on_signals, unless
+from temporal_fanout.worker import make_worker
 
 
 def demo(
@@ -45,15 +46,10 @@ async def _demo(scenario: str, inputs: list[object], keep: bool, metrics_port: i
         client = await connect(60, core=core, target_host=server.address, namespace="default", tls=False, api_key=None)
         async with make_worker(client, source_roots=[str(Path.cwd())], graceful_seconds=1):
             stop = on_signals()
-            running = asyncio.create_task(
-                run_and_report(client, inputs, None, lab.PARENT, lab.TASK_QUEUE, output, scenario)
-            )
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                running.cancel()
-                raise KeyboardInterrupt
-            code = running.result()
+            run = run_and_report(client, inputs, None, lab.PARENT, lab.TASK_QUEUE, output, scenario)
+            code = await unless(stop, run)
+            if code is None:
+                return ExitCode.INTERRUPTED
             if keep:
                 note(f"Up until Ctrl-C. In another terminal: TEMPORAL_ADDRESS={server.address} fanout run stress")
                 await stop.wait()

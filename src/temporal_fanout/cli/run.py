@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from temporal_fanout.follow import INPUT_BYTES, Watcher, follow, start_or_attach
 from temporal_fanout.logs import Level
 from temporal_fanout.metrics import SCENARIO_MEMO
 from temporal_fanout.models import InvalidInput
-from temporal_fanout.process import ExitCode
+from temporal_fanout.process import ExitCode, on_signals, unless
 from temporal_fanout.progress import Progress
 from temporal_fanout.scenarios import SCENARIOS
 from temporal_fanout.sources import read_items
@@ -96,15 +95,10 @@ def run(
         return await run_and_report(client, inputs, id, workflow, task_queue, output, scenario_name or scenario)
 
     async def until_told_to_end() -> int:
-        running = asyncio.create_task(start())
-        # SIGTERM is as Ctrl-C. Without a handler, the first process of a container would not end at all.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-        return await running
+        code = await unless(on_signals(), start())
+        return ExitCode.INTERRUPTED if code is None else code
 
-    try:
-        return asyncio.run(until_told_to_end())
-    except asyncio.CancelledError:
-        return ExitCode.INTERRUPTED
+    return asyncio.run(until_told_to_end())
 
 
 def read_input(
