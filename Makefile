@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint format bench lock clean again panels image chart kind-up dev deploy job e2e scan kind-down
+.PHONY: help demo test test-all lint format bench lock clean again panels image chart kind-up dev deploy job scan kind-down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -99,9 +99,6 @@ job: ## Run the default scenario as a Job and follow its log (SCENARIO=stress: a
 	for try in $$(seq 60); do $(KUBECTL) logs --follow job/$$job 2>/dev/null && break; sleep 1; done; \
 	$(KUBECTL) wait --for='jsonpath={.status.conditions}' --timeout=60s job/$$job >/dev/null && \
 	test "$$($(KUBECTL) get job/$$job --output 'jsonpath={.status.succeeded}')" = 1
-
-e2e: $(VENV)/.dev ## Run the tests that need the cluster
-	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) tests/e2e $(ARGS)
 
 scan: $(VENV)/.scan ## Check the Dockerfile and the chart for what is known to be unwise
 	$(VENV)/scan/bin/hadolint Dockerfile
