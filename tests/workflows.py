@@ -76,6 +76,18 @@ class Several:
 
 
 @workflow.defn
+class Busy:
+    """Has an activity of its own pending while it fans out over another."""
+
+    @workflow.run
+    async def run(self, values: list[int]) -> dict[str, Any]:
+        own = workflow.start_activity(sleep, 60.0, start_to_close_timeout=timedelta(seconds=90))
+        result = await fan_out(double, values)
+        own.cancel()
+        return result.to_dict()
+
+
+@workflow.defn
 class Compensating:
     """Catches the breach of its tolerance and goes on with what had completed."""
 
@@ -264,7 +276,7 @@ async def double_any(value: int) -> int:
 
 
 WORKFLOWS: list[type] = [
-    Bill, Nightly, Anything, Large, Several, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs, Broken, Blob,
+    Bill, Nightly, Anything, Large, Several, Busy, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs, Broken, Blob,
     ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, numbers, double_any]

@@ -149,7 +149,7 @@ async def _root_spec(work: str, items: Any, options: FanOutOptions, name: str) -
         "options": options.to_dict() | {"args": as_json_values(options.args, "args")},
         "id": prefix,
         "is_shard": False,
-        "item_prefix": prefix + "." if not work.startswith(ACTIVITY) else name and name + ".",
+        "item_prefix": prefix + ".",  # of activities too: a plain number may be the SDK's id of one of the parent's
         "name": name,
         "origin": telemetry.origin(),
         "start": 0,

@@ -294,7 +294,7 @@ class _Node:
         if self._shard is not None:
             before, first = self._shard.prefix, self._shard.first
         else:
-            before, first = "" if one.is_activity else f"{self._id}.", 0
+            before, first = f"{self._id}.", 0
         if not one.id.startswith(before):
             return None, ""
         name, _, number = one.id[len(before) :].rpartition(".")
@@ -385,7 +385,7 @@ class _Node:
         except InvalidInput:
             return
         name = options.name or ""
-        prefix = ("" if work.startswith(ACTIVITY) else f"{self._id}.") + (f"{name}." if name else "")
+        prefix = f"{self._id}." + (f"{name}." if name else "")
         values = items if isinstance(items, list) else None
         self._fan_outs[name] = _FanOut(name, prefix, work, 0, 0, values=values)
 

@@ -92,7 +92,7 @@ class FanOutOptions:
     name: str | None = None
     """Distinguishes the fan-outs of one parent, and is part of their children's ids."""
     heartbeat_timeout: timedelta | None = None
-    """For activities that heartbeat: how long one may be silent."""
+    """For activities that heartbeat: how long one may be silent; without it, a dead worker is noticed at `timeout`."""
     search_attributes: Mapping[str, str | int | float | bool | list[str]] = field(default_factory=dict)
     """Set on every child: text is a Keyword, a list a KeywordList. They must be registered in the namespace."""
     memo: Mapping[str, Any] = field(default_factory=dict)

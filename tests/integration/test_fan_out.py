@@ -69,6 +69,11 @@ async def test_several_fan_outs_in_one_parent_have_ids_of_their_own(bench: Bench
     assert ids == {".f2.0", ".f2.1", ".left.0", ".left.1", ".right.0"}
 
 
+async def test_activities_of_the_parents_own_do_not_collide_with_the_items(bench: Bench) -> None:
+    """An activity that the parent has pending, with the SDK's id, leaves those of a fan-out alone."""
+    assert (await bench.run(w.Busy.run, [1, 3, 5]))["success_count"] == 3
+
+
 async def test_a_user_writes_it_with_dataclasses(bench: Bench) -> None:
     """Items may be dataclasses; the child gets its own type, also through shards, and the result is JSON."""
     result = await bench.run(w.Nightly.run, ["ada", "grace", "barbara", "edsger"])

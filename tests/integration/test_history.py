@@ -76,7 +76,7 @@ async def test_every_outcome_of_an_activity_is_as_the_result_has_it(
     items = await read(client, handle.id)
     assert counted(items) == result["outcomes"] == {"completed": 1, "failed": 1, "timed_out": 1}
     assert places(items) == [0, 1, 2]
-    assert [item.child_id for item in items] == ["0", "1", "2"]
+    assert [item.child_id for item in items] == [f"{handle.id}.{index}" for index in range(3)]
     assert {item.child_type for item in items} == {"activity:act"}
     failed = [{"value": value(i.inputs[0]), "error": i.error, "type": i.type} for i in items[1:]]
     assert failed == result["failed_children"]

@@ -27,7 +27,7 @@ async def test_a_failed_item_is_one_line_with_its_root_cause(server: DevServer) 
             assert (await fanout(*args, address=server.address)).code == 0
     said = [line for line in worker.lines if "Simulated failure" in json.dumps(line)]
     assert [line.pop("workflow_id") for line in said] == [id, f"{id}--activitydouble"]
-    for line, child in zip(said, (f"{id}.1", "1"), strict=True):
+    for line, child in zip(said, (f"{id}.1", f"{id}--activitydouble.1"), strict=True):
         assert line.pop("run_id")
         assert line.pop("timestamp").endswith("Z")
         assert line == {
