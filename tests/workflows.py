@@ -88,6 +88,18 @@ class Busy:
 
 
 @workflow.defn
+class TwoSleeps:
+    """Two fan-outs at once, by name."""
+
+    @workflow.run
+    async def run(self) -> dict[str, int]:
+        names = ("left", "right")
+        options = [FanOutOptions(name=name, max_concurrency=3) for name in names]
+        results = await asyncio.gather(*(fan_out("Sleep", [0.3] * 12, one) for one in options))
+        return {name: result.success_count for name, result in zip(names, results, strict=True)}
+
+
+@workflow.defn
 class Compensating:
     """Catches the breach of its tolerance and goes on with what had completed."""
 
@@ -276,7 +288,7 @@ async def double_any(value: int) -> int:
 
 
 WORKFLOWS: list[type] = [
-    Bill, Nightly, Anything, Large, Several, Busy, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs, Broken, Blob,
-    ActivityChild, FailsTwice, FailsItsTasks,
+    Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs,
+    Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, numbers, double_any]

@@ -1,25 +1,44 @@
-"""What a workflow that fans out answers and hears: its progress, and the lanes that pass between a run and its shards.
+"""What a workflow that fans out answers and hears: its progress, what an operator asks of it, and the lanes that pass
+between a run and its shards.
 
 One `Control` a workflow, however many fan-outs it makes. The names below are the protocol between a run, its shards
-and the client; everything else about it is private to this module and `fan_out`.
+and the client; each update and signal takes one JSON object.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from temporalio import workflow
 
-from temporal_fanout.models import InvalidInput
+from temporal_fanout.models import InvalidInput, whole
 
 PROGRESS = "fanout_progress"
 """Query: the progress of each fan-out of the workflow, by name."""
+HELD = "fanout_held"
+"""Query: the items that wait for a person, of each fan-out, by name; a shard answers for its own."""
+
+PAUSE = "fanout_pause"
+"""Update `{name?}`: start no item; answers once no shard does."""
+RESUME = "fanout_resume"
+"""Update `{name?}`: start items again."""
+RESIZE = "fanout_resize"
+"""Update `{name?, max_concurrency}`: have so many items in flight, at most; answers once every shard keeps to it."""
+ABORT = "fanout_abort"
+"""Update `{name?, cancel?}`: start no item any more, and cancel those in flight, or wait for them."""
+RETRY = "fanout_retry_items"
+"""Update `{name?, items?, input?}`: run held items again, all if none are named; answers with their indexes."""
+SKIP = "fanout_skip_items"
+"""Update `{name?, items?}`: let held items be failures."""
+
 LANES = "fanout_lanes"
 """Signal to a shard: how many lanes are its own from now on."""
 STOP = "fanout_stop"
 """Signal to a shard: start nothing more."""
-HELD = "fanout_held"
-"""Signal from a shard: how many lanes it still needs, and how many of its items failed."""
+REPORT = "fanout_report"
+"""Signal from a shard: the lanes that it holds, what it has heard, and how many of its items failed."""
 
 TASK_BYTES = 1024 * 1024
 """Bytes of the commands of one workflow task, at most; the server terminates a workflow that sends over 4 MiB."""
@@ -32,10 +51,19 @@ _ATTRIBUTE = "_temporal_fanout_control"
 class FanOut(Protocol):
     """What this module needs of a fan-out."""
 
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def is_shard(self) -> bool: ...
     def progress(self) -> dict[str, Any]: ...
+    def held(self) -> list[dict[str, Any]]: ...
+    async def pause(self, paused: bool) -> None: ...
+    async def resize(self, max_concurrency: int) -> None: ...
+    def abort(self, cancel: bool) -> None: ...
+    def release(self, items: Sequence[int] | None, skip: bool, given: dict[str, Any]) -> list[int]: ...
     def set_lanes(self, message: dict[str, Any]) -> None: ...
-    def request_stop(self) -> None: ...
-    def set_held(self, message: dict[str, Any]) -> None: ...
+    def set_stop(self, message: dict[str, Any]) -> None: ...
+    def set_report(self, message: dict[str, Any]) -> None: ...
 
 
 class Control:
@@ -47,10 +75,21 @@ class Control:
         self._task = -1
         self._bytes = 0
         self._starts = 0
+        self._updates = 0
         workflow.set_query_handler(PROGRESS, self.progress)
-        workflow.set_signal_handler(LANES, self._lanes)
-        workflow.set_signal_handler(STOP, self._stop)
-        workflow.set_signal_handler(HELD, self._held)
+        workflow.set_query_handler(HELD, self._held)
+        workflow.set_signal_handler(LANES, lambda message: self._hear(message, lambda one: one.set_lanes))
+        workflow.set_signal_handler(STOP, lambda message: self._hear(message, lambda one: one.set_stop))
+        workflow.set_signal_handler(REPORT, lambda message: self._hear(message, lambda one: one.set_report))
+        for name, update, keys in (
+            (PAUSE, self._pause, ()),
+            (RESUME, self._resume, ()),
+            (RESIZE, self._resize, ("max_concurrency",)),
+            (ABORT, self._abort, ("cancel",)),
+            (RETRY, self._retry, ("items", "input")),
+            (SKIP, self._skip, ("items",)),
+        ):
+            self._handle(name, update, keys)
 
     @classmethod
     def of_workflow(cls) -> Control:
@@ -66,6 +105,11 @@ class Control:
     def is_there() -> bool:
         """Whether the workflow that is running has fanned out."""
         return hasattr(workflow.instance(), _ATTRIBUTE)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every update that was accepted has been answered."""
+        return self._updates == 0
 
     def name_for(self, name: str | None) -> str:
         """Reserves the name of the next fan-out: the one given, or none for the first, then f2, f3, …"""
@@ -93,17 +137,90 @@ class Control:
         """Whether the workflow task that is running has booked no start yet."""
         return workflow.info().get_current_history_length() != self._task
 
+    # -- what it answers
+
     def progress(self) -> dict[str, Any]:
         return {name: fan_out.progress() for name, fan_out in self._fan_outs.items()}
 
-    def _lanes(self, message: dict[str, Any]) -> None:
-        for fan_out in self._fan_outs.values():
-            fan_out.set_lanes(message)
+    def _held(self) -> dict[str, Any]:
+        return {name: fan_out.held() for name, fan_out in self._fan_outs.items()}
 
-    def _stop(self) -> None:
-        for fan_out in self._fan_outs.values():
-            fan_out.request_stop()
+    # -- what an operator asks
 
-    def _held(self, message: dict[str, Any]) -> None:
+    def _handle(self, name: str, update: Callable[..., Any], keys: Sequence[str]) -> None:
+        async def handle(given: Any = None) -> Any:
+            self._updates += 1
+            try:
+                return await update(self._named(given), given or {})
+            finally:
+                self._updates -= 1
+
+        def validate(given: Any = None) -> None:
+            if given is not None and not isinstance(given, dict):
+                raise InvalidInput(f"{name}: takes an object, not {given!r:.60}")
+            for key in given or {}:
+                if key not in ("name", *keys):
+                    raise InvalidInput(f"{name}.{key}: is not known; known are {', '.join(('name', *keys))}")
+            _check(given or {}, keys)
+            chosen = self._named(given)
+            if any(one.is_shard for one in chosen) and name not in (RETRY, SKIP):
+                parent = workflow.info().parent
+                raise InvalidInput(f"id: is a shard's; ask its run, {parent.workflow_id if parent else 'its parent'}")
+
+        workflow.set_update_handler(name, handle, validator=validate)
+
+    def _named(self, given: dict[str, Any] | None) -> list[FanOut]:
+        """The open fan-outs that are meant. Raises `InvalidInput` where there is none."""
+        name = (given or {}).get("name")
+        if name is not None and name not in self._fan_outs:
+            known = ", ".join(repr(one) for one in self._fan_outs)
+            raise InvalidInput(f"name: {name!r:.60} is not a fan-out of this workflow, which has {known}")
+        if not self._fan_outs:
+            raise InvalidInput("name: no fan-out has begun yet; try again")
+        chosen = [one for key, one in self._fan_outs.items() if name in (None, key) and one.is_open]
+        if not chosen:
+            raise InvalidInput("name: this fan-out has ended")
+        return chosen
+
+    async def _pause(self, chosen: list[FanOut], _: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.gather(*(one.pause(True) for one in chosen))
+        return self.progress()
+
+    async def _resume(self, chosen: list[FanOut], _: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.gather(*(one.pause(False) for one in chosen))
+        return self.progress()
+
+    async def _resize(self, chosen: list[FanOut], given: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.gather(*(one.resize(given["max_concurrency"]) for one in chosen))
+        return self.progress()
+
+    async def _abort(self, chosen: list[FanOut], given: dict[str, Any]) -> dict[str, Any]:
+        for one in chosen:
+            one.abort(given.get("cancel", False))
+        return self.progress()
+
+    async def _retry(self, chosen: list[FanOut], given: dict[str, Any]) -> list[int]:
+        value = {"input": given["input"]} if "input" in given else {}
+        return [index for one in chosen for index in one.release(given.get("items"), False, value)]
+
+    async def _skip(self, chosen: list[FanOut], given: dict[str, Any]) -> list[int]:
+        return [index for one in chosen for index in one.release(given.get("items"), True, {})]
+
+    # -- what passes between a run and its shards
+
+    def _hear(self, message: dict[str, Any], how: Callable[[FanOut], Callable[[dict[str, Any]], None]]) -> None:
         for fan_out in self._fan_outs.values():
-            fan_out.set_held(message)
+            how(fan_out)(message)
+
+
+def _check(given: dict[str, Any], keys: Sequence[str]) -> None:
+    if "max_concurrency" in keys:
+        whole("max_concurrency", given.get("max_concurrency"), least=1)
+    if not isinstance(given.get("cancel", False), bool):
+        raise InvalidInput(f"cancel: must be true or false, not {given['cancel']!r:.60}")
+    items = given.get("items")
+    if items is not None:
+        if not isinstance(items, list):
+            raise InvalidInput(f"items: must be an array of indexes, not {items!r:.60}")
+        for at, index in enumerate(items):
+            whole(f"items[{at}]", index, least=0)

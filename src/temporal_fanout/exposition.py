@@ -76,6 +76,7 @@ def gauges(
         by_type[run.parent_type].append(run)
     in_flight = [((*own, type, "in_flight"), sum(run.in_flight for run in open)) for type, open in by_type.items()]
     waiting = [((*own, type, "waiting"), sum(run.waiting for run in open)) for type, open in by_type.items()]
+    held = [((*own, type, "held"), sum(run.held for run in open)) for type, open in by_type.items()]
     return [
         _family(
             GaugeMetricFamily,
@@ -89,7 +90,7 @@ def gauges(
             "fanout_exporter_open_items",
             "Items of open runs that were started and have not ended, and that were not started yet.",
             ["namespace", "parent_type", "state"],
-            in_flight + waiting,
+            in_flight + waiting + held,
         ),
         _family(
             GaugeMetricFamily,

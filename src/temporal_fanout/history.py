@@ -32,8 +32,8 @@ from temporalio.client import Client
 
 from temporal_fanout import lab
 from temporal_fanout.events import Begun, Events, HistoryGone, describe, read_end, read_events, run_ids
-from temporal_fanout.fan_out import SHARD_WORKFLOW
 from temporal_fanout.models import InvalidInput, Outcome
+from temporal_fanout.shards import SHARD_WORKFLOW
 from temporal_fanout.sources import PageRequest
 from temporal_fanout.work import ACTIVITY, Ended
 

@@ -23,6 +23,7 @@ their events) keep its history under 5,000 events."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _RESERVED_NAME = re.compile(r"[sf]\d+")
+_ON_FAILURE = ("continue", "hold")
 _CLOSE_POLICIES = ("TERMINATE", "ABANDON", "REQUEST_CANCEL")
 
 
@@ -58,7 +59,7 @@ def _retry_policy(given: Any) -> RetryPolicy:
         given = RetryPolicy(**{"maximum_attempts": 1} | known)
     if not isinstance(given, RetryPolicy):
         raise InvalidInput(f"retry: must be an object or a RetryPolicy, not {_shown(given)}")
-    _whole("retry.maximum_attempts", given.maximum_attempts, least=0)
+    whole("retry.maximum_attempts", given.maximum_attempts, least=0)
     _duration("retry.initial_interval", given.initial_interval)
     _number("retry.backoff_coefficient", given.backoff_coefficient, least=1)
     if given.maximum_interval is not None and given.maximum_interval < given.initial_interval:
@@ -105,13 +106,15 @@ class FanOutOptions:
     """Failures after which the run stops starting; none tolerates all."""
     tolerated_failure_ratio: float | None = None
     """The same as a share of all items, 0 to 1; of both the smaller counts."""
+    on_failure: str = "continue"
+    """What happens when an item did not complete: `continue`, or `hold` it for a person, who retries or skips it."""
     max_result_bytes: int = 1024 * 1024
     """What a result may hold of values, results and errors; over it entries are left out and `truncated` says so."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        _whole("max_concurrency", self.max_concurrency, least=1)
-        _whole("shard_size", self.shard_size, least=1, most=MAX_SHARD_SIZE)
+        whole("max_concurrency", self.max_concurrency, least=1)
+        whole("shard_size", self.shard_size, least=1, most=MAX_SHARD_SIZE)
         if self.starts_per_second is not None:
             _number("starts_per_second", self.starts_per_second, above=0)
         put(self, "timeout", _duration("timeout", self.timeout))
@@ -142,16 +145,18 @@ class FanOutOptions:
                     f"not {_shown(value)}"
                 )
         if self.priority is not None:
-            _whole("priority", self.priority, least=1, most=5)
+            whole("priority", self.priority, least=1, most=5)
         if self.parent_close_policy not in _CLOSE_POLICIES:
             raise InvalidInput(
                 f"parent_close_policy: must be {', '.join(_CLOSE_POLICIES)}, not {_shown(self.parent_close_policy)}"
             )
         if self.tolerated_failure_count is not None:
-            _whole("tolerated_failure_count", self.tolerated_failure_count, least=0)
+            whole("tolerated_failure_count", self.tolerated_failure_count, least=0)
         if self.tolerated_failure_ratio is not None:
             _number("tolerated_failure_ratio", self.tolerated_failure_ratio, least=0, most=1)
-        _whole("max_result_bytes", self.max_result_bytes, least=0, most=1536 * 1024)
+        if self.on_failure not in _ON_FAILURE:
+            raise InvalidInput(f"on_failure: must be {' or '.join(_ON_FAILURE)}, not {_shown(self.on_failure)}")
+        whole("max_result_bytes", self.max_result_bytes, least=0, most=1536 * 1024)
 
     @classmethod
     def from_dict(cls, given: Any) -> FanOutOptions:
@@ -360,7 +365,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _whole(path: str, value: Any, *, least: int, most: int | None = None) -> None:
+def whole(path: str, value: Any, *, least: int, most: int | None = None) -> None:
+    """Raises `InvalidInput` unless the value is a whole number in these bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         bound = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InvalidInput(f"{path}: must be a whole number {bound}, not {_shown(value)}")

@@ -32,6 +32,9 @@ class OpenRun:
     task_queue: str
     in_flight: int = 0
     waiting: int = 0
+    held: int = 0
+    """Items that wait for a person."""
+    is_paused: bool = False
     changed_at: float = 0.0
     """When an item last started or ended, else when the run started, in seconds since 1970; 0 before it was seen."""
     child_types: set[str] = field(default_factory=set)
@@ -46,8 +49,9 @@ class OpenRun:
 
     @property
     def stalled(self) -> float:
-        """Seconds since an item started or ended; 0 where nothing is left of a run that has ended some."""
-        if self._ended and not self.in_flight and not self.waiting:
+        """Seconds since an item started or ended; 0 where nothing is left to do, or all of it waits for a person."""
+        idle = not self.in_flight and not self.waiting
+        if idle and (self._ended or self.held) or self.is_paused and not self.in_flight:
             return 0.0
         return max(0.0, time.time() - self.changed_at)
 
@@ -77,8 +81,10 @@ class OpenRun:
     def _take(self, answers: list[Progress], is_first: bool) -> None:
         ended = sum(answer.finished for answer in answers)
         self.in_flight = sum(answer.in_flight for answer in answers)
-        self.waiting = max(0, sum(answer.total for answer in answers) - ended - self.in_flight)
-        started = ended + self.in_flight
+        self.held = sum(answer.held for answer in answers)
+        self.waiting = max(0, sum(answer.waiting for answer in answers))
+        self.is_paused = any(answer.paused for answer in answers)
+        started = ended + self.in_flight + self.held
         if not is_first and (started > self._started or ended > self._ended):  # a shard that is not heard makes it less
             self.changed_at = time.time()
         self._started, self._ended = max(self._started, started), max(self._ended, ended)

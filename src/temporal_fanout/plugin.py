@@ -23,9 +23,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_fanout import telemetry
 from temporal_fanout.control import Control
-from temporal_fanout.fan_out import SHARD_WORKFLOW
 from temporal_fanout.metrics import NO_SCENARIO, RECORDER, Recorder, Run
 from temporal_fanout.models import Outcome
+from temporal_fanout.shards import SHARD_WORKFLOW
 from temporal_fanout.sources import FileSource
 from temporal_fanout.work import name_of
 from temporal_fanout.workflows.shard import FanOutShard

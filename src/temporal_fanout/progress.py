@@ -23,12 +23,22 @@ class Progress:
     total: int = 0
     max_concurrency: int = 0
     in_flight: int = 0
+    held: int = 0
+    """Items that wait for a person."""
+    paused: bool = False
+    stopped: str | None = None
+    """Why it starts nothing more."""
     outcomes: Counter[str] = field(default_factory=Counter)
 
     @property
     def finished(self) -> int:
         """Items that have ended."""
         return sum(self.outcomes.values())
+
+    @property
+    def waiting(self) -> int:
+        """Items that were not started yet."""
+        return self.total - self.finished - self.in_flight - self.held
 
 
 async def progress(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Progress]:
@@ -37,12 +47,14 @@ async def progress(client: Client, workflow_id: str, run_id: str | None = None) 
     result = {}
     for name, own in answer.items():
         result[name] = one = Progress(own["total"], own["max_concurrency"])
+        one.paused, one.stopped = own["paused"], own["stopped"]
         await _add(client, one, own)
     return result
 
 
 async def _add(client: Client, sum: Progress, own: dict[str, Any]) -> None:
     sum.in_flight += own["in_flight"]
+    sum.held += own["held"]
     sum.outcomes.update(own["outcomes"])
     answers = await asyncio.gather(*(_ask(client, shard) for shard in own["open_shards"]))
     for answer in answers:

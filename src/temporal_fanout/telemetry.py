@@ -45,6 +45,12 @@ class Teller:
             cause = {"error_type": ended.type, "error": ended.error}
             workflow.logger.warning("item did not complete", extra=fields | cause)
 
+    def held(self, index: int, id: str, ended: Ended) -> None:
+        if self._tells():
+            fields = {"item_index": index, "child_id": id, "outcome": str(ended.outcome)}
+            cause = {"error_type": ended.type, "error": ended.error}
+            workflow.logger.warning("item is held", extra=fields | cause)
+
     def breached(self, message: str) -> None:
         if self._tells() and not self._seen.ended:
             self._seen.ended = True

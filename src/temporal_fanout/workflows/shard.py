@@ -4,8 +4,9 @@ from typing import Any
 
 from temporalio import workflow
 
-from temporal_fanout.fan_out import SHARD_WORKFLOW, run_shard
 from temporal_fanout.models import InvalidInput
+from temporal_fanout.node import run_shard
+from temporal_fanout.shards import SHARD_WORKFLOW
 
 
 @workflow.defn(name=SHARD_WORKFLOW)

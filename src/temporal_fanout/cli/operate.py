@@ -1,0 +1,197 @@
+"""`fanout progress`, `pause`, `resume`, `resize`, `abort`, `held`, `retry-item` and `skip`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.table import Table
+from temporalio.client import Client
+
+from temporal_fanout import logs
+from temporal_fanout.cli.output import Format, counted, note, out, print_json
+from temporal_fanout.client import connect
+from temporal_fanout.control import ABORT, PAUSE, RESIZE, RESUME
+from temporal_fanout.logs import Level
+from temporal_fanout.models import InvalidInput
+from temporal_fanout.operate import held_items, release, update
+from temporal_fanout.process import ExitCode
+from temporal_fanout.progress import Progress, progress
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The run's workflow id.")]
+Name = Annotated[str | None, typer.Option(help="The fan-out's name, where the run has several. [default: all]")]
+Output = Annotated[Format, typer.Option(help="How to write the result.")]
+Indexes = Annotated[list[int] | None, typer.Argument(metavar="[INDEX]...", help="Items, by their index.")]
+All = Annotated[bool, typer.Option("--all", help="Every item that is held.")]
+
+T = TypeVar("T")
+
+
+def show_progress(
+    id: Id,
+    watch: Annotated[bool, typer.Option(help="Go on until the run has ended.")] = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """How far a run is: items by outcome, in flight, held and waiting, its rate and the time left."""
+
+    async def show(client: Client) -> int:
+        before: dict[str, tuple[float, int]] = {}
+        while True:
+            now = await progress(client, id)
+            if not now and not before:
+                await client.get_workflow_handle(id).describe()  # of a run that is not there this says so
+                note(f"{id} has no fan-out, or no worker answers for it: does one poll its task queue?")
+                return ExitCode.WRONG_INPUT
+            for name, one in now.items():
+                _print_progress(name, one, _rate(before, name, one), output)
+            if not watch or not now or all(one.finished >= one.total for one in now.values()):
+                return ExitCode.DONE
+            await asyncio.sleep(2)
+
+    return _with_client(show)
+
+
+def pause(id: Id, name: Name = None) -> int:
+    """Start no item of a run; what is in flight finishes."""
+    return _asked(id, PAUSE, "paused", f"go on with: fanout resume {id}", name=name)
+
+
+def resume(id: Id, name: Name = None) -> int:
+    """Start items of a paused run again."""
+    return _asked(id, RESUME, "resumed", "", name=name)
+
+
+def resize(
+    id: Id,
+    max_concurrency: Annotated[int, typer.Argument(metavar="N", min=1, help="Items in flight, at most.")],
+    name: Name = None,
+) -> int:
+    """Have so many items of a run in flight, more or fewer than before; what is above that finishes."""
+    return _asked(id, RESIZE, "resized", "", name=name, max_concurrency=max_concurrency)
+
+
+def abort(
+    id: Id,
+    cancel: Annotated[bool, typer.Option(help="Cancel what is in flight, too, instead of waiting for it.")] = False,
+    name: Name = None,
+) -> int:
+    """End a run early: start nothing more. It then fails with FanOutStopped and what became of its items."""
+    return _asked(id, ABORT, "aborted", f"what became of its items: fanout results {id}", name=name, cancel=cancel)
+
+
+def held(id: Id, output: Output = Format.TABLE) -> int:
+    """The items of a run that wait for a person (option on_failure: hold), with their root causes."""
+
+    async def show(client: Client) -> int:
+        items = await held_items(client, id)
+        if output is Format.JSON:
+            print_json(items)
+            return ExitCode.DONE
+        table = Table(box=None, pad_edge=False)
+        for heading in ("item", "input", "outcome", "root cause"):
+            table.add_column(heading, overflow="fold")
+        for item in items:
+            cause = f"{item['type']}: {item['error']}"
+            table.add_row(str(item["index"]), json.dumps(item["input"])[:100], item["outcome"], cause)
+        out().print(table)
+        if items:
+            note(f"{len(items)} held; fanout retry-item {id} INDEX runs one again, fanout skip {id} INDEX lets it fail")
+        else:
+            note("no item is held")
+        return ExitCode.DONE
+
+    return _with_client(show)
+
+
+def retry_item(
+    id: Id,
+    indexes: Indexes = None,
+    all: All = False,
+    input: Annotated[str | None, typer.Option(metavar="JSON", help="Another input, instead of the item's.")] = None,
+    name: Name = None,
+) -> int:
+    """Run held items of a run again."""
+    given: dict[str, Any] = {}
+    if input is not None:
+        try:
+            given["input"] = json.loads(input)
+        except ValueError as error:
+            raise InvalidInput(f"--input: is not JSON: {error}") from None
+    return _release(id, indexes, all, name, False, given)
+
+
+def skip(id: Id, indexes: Indexes = None, all: All = False, name: Name = None) -> int:
+    """Let held items of a run be failures."""
+    return _release(id, indexes, all, name, True, {})
+
+
+def _release(id: str, indexes: list[int] | None, all: bool, name: str | None, skip: bool, given: dict[str, Any]) -> int:
+    if bool(indexes) == all:
+        raise InvalidInput("INDEX: name the items, or give --all")
+
+    async def ask(client: Client) -> int:
+        done = await release(client, id, indexes or None, name=name, skip=skip, **given)
+        note(f"{id}: {len(done)} items {'skipped' if skip else 'run again'}: {', '.join(map(str, done)) or 'none'}")
+        return ExitCode.DONE
+
+    return _with_client(ask)
+
+
+def _asked(id: str, what: str, said: str, then: str, **given: Any) -> int:
+    async def ask(client: Client) -> int:
+        await update(client, id, what, **given)
+        note(f"{id} is {said}" + (f"; {then}" if then else ""))
+        for name, one in (await progress(client, id)).items():
+            _print_progress(name, one, None, Format.TABLE)
+        return ExitCode.DONE
+
+    return _with_client(ask)
+
+
+def _rate(before: dict[str, tuple[float, int]], name: str, now: Progress) -> float | None:
+    """Items a second since the first look."""
+    at = time.monotonic()
+    first, finished = before.setdefault(name, (at, now.finished))
+    return (now.finished - finished) / (at - first) if at - first > 1 else None
+
+
+def _print_progress(name: str, one: Progress, rate: float | None, output: Format) -> None:
+    left = (one.total - one.finished) / rate if rate else None
+    if output is Format.JSON:
+        print_json(
+            {
+                "name": name,
+                "total": one.total,
+                "outcomes": {outcome: n for outcome, n in one.outcomes.items() if n},
+                "in_flight": one.in_flight,
+                "held": one.held,
+                "waiting": one.waiting,
+                "paused": one.paused,
+                "stopped": one.stopped,
+                "max_concurrency": one.max_concurrency,
+                "items_per_second": rate,
+                "seconds_left": left,
+            }
+        )
+        return
+    parts = [f"{one.finished} of {one.total} items: {counted(one.outcomes) or 'none ended'}"]
+    parts += [f"{one.in_flight} in flight (at most {one.max_concurrency})", f"{one.waiting} waiting"]
+    parts += [f"{one.held} held"] if one.held else []
+    parts += ["paused"] if one.paused else []
+    parts += [one.stopped] if one.stopped else []
+    parts += [f"{rate:.1f}/s"] if rate else []
+    parts += [f"about {left:.0f} s left"] if left else []
+    out().print((f"{name}: " if name else "") + "; ".join(parts))
+
+
+def _with_client(work: Callable[[Client], Awaitable[int]]) -> int:
+    logs.configure(Level.WARNING)
+
+    async def run() -> int:
+        return await work(await connect(10, note))
+
+    return asyncio.run(run())
