@@ -12,6 +12,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from temporal_fanout import FanOutOptions, Source, ToleratedFailureExceeded, fan_out
+from temporal_fanout.batches import Batch, batches
 from temporal_fanout.lab import double
 
 with workflow.unsafe.imports_passed_through():
@@ -111,6 +112,22 @@ class Compensating:
             undone = await fan_out("Echo", [c.value for c in breach.result.completed], FanOutOptions(name="undo"))
             return {"undone": [c.result for c in undone.completed], "breach": breach.result.summary()}
         return {}
+
+
+@workflow.defn
+class Total:
+    """A child that handles a batch."""
+
+    @workflow.run
+    async def run(self, batch: Batch) -> list[Any]:
+        return [batch.id, sum(batch.items)]
+
+
+@workflow.defn
+class Batched:
+    @workflow.run
+    async def run(self, values: list[int], size: int) -> list[Any]:
+        return [done.result for done in (await fan_out(Total.run, batches(values, size))).completed]
 
 
 @workflow.defn
@@ -288,7 +305,7 @@ async def double_any(value: int) -> int:
 
 
 WORKFLOWS: list[type] = [
-    Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs,
+    Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe, Sleep, Plain, Stuck, TwoInputs,
     Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, numbers, double_any]

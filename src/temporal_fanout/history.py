@@ -178,6 +178,8 @@ class _Node:
         self._fan_outs: dict[str, _FanOut] = {}
         self._shards: list[_FanOut] = []
         self._next: dict[tuple[str, str], int] = {}
+        self._at: dict[str, int] = {}
+        """Where in `items` those of a fan-out are, by their ids."""
         self._surveyed: list[int] = []
 
     @property
@@ -236,25 +238,30 @@ class _Node:
             self._run.settled = False
         outcome = ended.outcome if ended else None
         started = outcome is not Outcome.NOT_STARTED
-        index, name = self._place(one)
-        self.items.append(
-            ItemOutcome(
-                index=index,
-                child_id=one.id,
-                child_type=one.type,
-                outcome=outcome,
-                inputs=tuple(inputs),
-                result=ended.result if ended else None,
-                error=ended.error if ended else "",
-                type=ended.type if ended else "",
-                started_at=datetime.fromtimestamp(one.at, UTC) if started else None,
-                seconds=self._seconds(one) if started and ended else None,
-                run_id=one.run_id,
-                task_queue=one.attributes.task_queue.name,
-                fan_out=name,
-                parent_id=self._id,
-            )
+        again = self._at.get(one.id)
+        index, name = self._place(one) if again is None else (self.items[again].index, self.items[again].fan_out)
+        item = ItemOutcome(
+            index=index,
+            child_id=one.id,
+            child_type=one.type,
+            outcome=outcome,
+            inputs=tuple(inputs),
+            result=ended.result if ended else None,
+            error=ended.error if ended else "",
+            type=ended.type if ended else "",
+            started_at=datetime.fromtimestamp(one.at, UTC) if started else None,
+            seconds=self._seconds(one) if started and ended else None,
+            run_id=one.run_id,
+            task_queue=one.attributes.task_queue.name,
+            fan_out=name,
+            parent_id=self._id,
         )
+        if again is not None:  # it was held, and ran again
+            self.items[again] = item
+            return
+        if index is not None:
+            self._at[one.id] = len(self.items)
+        self.items.append(item)
 
     async def _ended(self, one: Begun) -> Ended | None:
         """None: it still runs."""

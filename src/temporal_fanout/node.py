@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,9 @@ class Node:
         self._tally = Tally(spec["result_bytes"])
         self._lanes: int = spec["lanes"]
         self._limit: int = spec["limit"]
-        self._paused = False
+        self._paused_at: float | None = None
+        self._began = workflow.time()
+        """Moved on by the time of each pause, so that the time since is that at work."""
         self._asked = self._done = 0
         self._heard = self._sent = 0
         self._answer = False
@@ -215,7 +218,7 @@ class Node:
         self._changed = True
 
     def _may_use(self) -> int:
-        return 0 if self._paused else self._lanes
+        return 0 if self._paused_at is not None else self._lanes
 
     def _used(self) -> int:
         return self._items_open + self._shards.holds
@@ -444,12 +447,19 @@ class Node:
 
     def progress(self) -> dict[str, Any]:
         """What is known here: the open shards know more, each of its own part."""
+        finished = sum(self._tally.outcomes.values())
+        now = time.time() if self._paused_at is None else self._paused_at  # a query may ask the clock
+        seconds = max(0.0, now - self._began)
+        rate = finished / seconds if seconds else 0.0
         return {
             "total": self._spec["count"],
             "outcomes": {str(outcome): n for outcome, n in self._tally.outcomes.items()},
             "in_flight": self._items_open,
             "held": len(self._held),
-            "paused": self._paused,
+            "paused": self._paused_at is not None,
+            "seconds_at_work": round(seconds, 3),
+            "items_per_second": round(rate, 3),
+            "seconds_left": round((self._spec["count"] - finished) / rate, 3) if rate else None,
             "stopped": None if self.stop is None else self.stop["message"],
             "max_concurrency": self._lanes,
             "open_shards": self._shards.ids,
@@ -470,7 +480,11 @@ class Node:
         ]
 
     async def pause(self, paused: bool) -> None:
-        self._paused = paused
+        if paused:
+            self._paused_at = self._paused_at or workflow.time()
+        elif self._paused_at is not None:
+            self._began += workflow.time() - self._paused_at
+            self._paused_at = None
         await self._settled()
 
     async def resize(self, max_concurrency: int) -> None:

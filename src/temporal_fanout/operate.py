@@ -84,6 +84,14 @@ async def release(
     return sorted(done)
 
 
+async def check_is_there(client: Client, workflow_id: str) -> None:
+    """Raises `InvalidInput` for a run that is not there."""
+    try:
+        await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        raise _missing(workflow_id, error) or error from None
+
+
 def _missing(workflow_id: str, error: RPCError) -> InvalidInput | None:
     if error.status is not RPCStatusCode.NOT_FOUND:
         return None

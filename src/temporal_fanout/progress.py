@@ -28,6 +28,8 @@ class Progress:
     paused: bool = False
     stopped: str | None = None
     """Why it starts nothing more."""
+    seconds_at_work: float = 0.0
+    """Since its start, without its pauses."""
     outcomes: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -40,6 +42,11 @@ class Progress:
         """Items that were not started yet."""
         return self.total - self.finished - self.in_flight - self.held
 
+    @property
+    def items_per_second(self) -> float | None:
+        """On average, as long as it was at work; none before the first item ended."""
+        return self.finished / self.seconds_at_work if self.finished and self.seconds_at_work else None
+
 
 async def progress(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Progress]:
     """The progress of each fan-out of a run, by name; empty where its worker does not answer now."""
@@ -47,7 +54,7 @@ async def progress(client: Client, workflow_id: str, run_id: str | None = None) 
     result = {}
     for name, own in answer.items():
         result[name] = one = Progress(own["total"], own["max_concurrency"])
-        one.paused, one.stopped = own["paused"], own["stopped"]
+        one.paused, one.stopped, one.seconds_at_work = own["paused"], own["stopped"], own["seconds_at_work"]
         await _add(client, one, own)
     return result
 

@@ -17,6 +17,7 @@ from temporal_fanout.operate import held_items, release, update
 from temporal_fanout.progress import progress
 from tests.conftest import Bench, until
 from tests.gauge import GAUGE
+from tests.histories import counted, read
 
 SHAPES = pytest.mark.parametrize(
     "shape",
@@ -120,7 +121,8 @@ async def test_an_aborted_run_says_what_became_of_each_item(
 
 @SHAPES
 async def test_a_held_item_waits_for_a_person(bench: Bench, client: Client, shape: dict[str, Any]) -> None:
-    """With on_failure hold, failed items wait, others go on; each is retried, with another input, or skipped."""
+    """With on_failure hold, failed items wait, others go on; each is retried, with another input, or skipped, and its
+    last outcome is the one in the result and in the histories."""
     values = [[2, 4, 6, *range(7, 7 + 2 * (ITEMS - 3), 2)][n] for n in range(ITEMS)]
     options = {"max_concurrency": 20, "on_failure": "hold"} | shape
     handle = await bench.start("Anything", "ChildWorkflow", values, options)
@@ -149,6 +151,9 @@ async def test_a_held_item_waits_for_a_person(bench: Bench, client: Client, shap
     assert result["outcomes"] == {"completed": ITEMS - 2, "failed": 2}
     assert result["successful_results"][0] == {"value": 101, "result": 202}
     assert result["failed_indexes"] == [1, 2]
+    items = await read(client, handle.id)
+    assert counted(items) == result["outcomes"], "an item that ran again has one outcome: its last"
+    assert [item.index for item in items] == list(range(ITEMS))
 
 
 async def test_an_aborted_run_gives_up_what_it_held(bench: Bench, client: Client) -> None:

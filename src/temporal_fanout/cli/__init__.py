@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_fanout.cli import demo, exporter, operate, run, scenarios, worker
+from temporal_fanout.cli import compare, demo, exporter, operate, run, scenarios, worker
 from temporal_fanout.cli.output import complain
 from temporal_fanout.client import NoServer
 from temporal_fanout.models import InvalidInput
@@ -30,6 +30,7 @@ app.command("worker")(worker.worker)
 app.command("exporter")(exporter.exporter)
 app.command("run")(run.run)
 app.command("scenarios")(scenarios.scenarios)
+app.command("compare")(compare.compare)
 app.command("progress")(operate.show_progress)
 app.command("pause")(operate.pause)
 app.command("resume")(operate.resume)

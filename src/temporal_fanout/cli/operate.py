@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,7 +19,7 @@ from temporal_fanout.client import connect
 from temporal_fanout.control import ABORT, PAUSE, RESIZE, RESUME
 from temporal_fanout.logs import Level
 from temporal_fanout.models import InvalidInput
-from temporal_fanout.operate import held_items, release, update
+from temporal_fanout.operate import check_is_there, held_items, release, update
 from temporal_fanout.process import ExitCode
 from temporal_fanout.progress import Progress, progress
 
@@ -28,7 +29,9 @@ Output = Annotated[Format, typer.Option(help="How to write the result.")]
 Indexes = Annotated[list[int] | None, typer.Argument(metavar="[INDEX]...", help="Items, by their index.")]
 All = Annotated[bool, typer.Option("--all", help="Every item that is held.")]
 
-T = TypeVar("T")
+_LOOK_SECONDS = 2.0
+_RATE_LOOKS = 6
+"""Looks of --watch over which the rate is taken: short enough to show what a resize does."""
 
 
 def show_progress(
@@ -39,18 +42,18 @@ def show_progress(
     """How far a run is: items by outcome, in flight, held and waiting, its rate and the time left."""
 
     async def show(client: Client) -> int:
-        before: dict[str, tuple[float, int]] = {}
+        rates: dict[str, _Rate] = {}
         while True:
             now = await progress(client, id)
-            if not now and not before:
-                await client.get_workflow_handle(id).describe()  # of a run that is not there this says so
+            if not now and not rates:
+                await check_is_there(client, id)
                 note(f"{id} has no fan-out, or no worker answers for it: does one poll its task queue?")
                 return ExitCode.WRONG_INPUT
             for name, one in now.items():
-                _print_progress(name, one, _rate(before, name, one), output)
+                _print_progress(name, one, rates.setdefault(name, _Rate()).seen(one), output)
             if not watch or not now or all(one.finished >= one.total for one in now.values()):
                 return ExitCode.DONE
-            await asyncio.sleep(2)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     return _with_client(show)
 
@@ -146,17 +149,22 @@ def _asked(id: str, what: str, said: str, then: str, **given: Any) -> int:
         await update(client, id, what, **given)
         note(f"{id} is {said}" + (f"; {then}" if then else ""))
         for name, one in (await progress(client, id)).items():
-            _print_progress(name, one, None, Format.TABLE)
+            _print_progress(name, one, one.items_per_second, Format.TABLE)
         return ExitCode.DONE
 
     return _with_client(ask)
 
 
-def _rate(before: dict[str, tuple[float, int]], name: str, now: Progress) -> float | None:
-    """Items a second since the first look."""
-    at = time.monotonic()
-    first, finished = before.setdefault(name, (at, now.finished))
-    return (now.finished - finished) / (at - first) if at - first > 1 else None
+class _Rate:
+    """Items a second: over the last looks where there were several, else since the run began."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_RATE_LOOKS)
+
+    def seen(self, now: Progress) -> float | None:
+        self._looks.append((time.monotonic(), now.finished))
+        (first, before), (last, finished) = self._looks[0], self._looks[-1]
+        return (finished - before) / (last - first) if last - first > 1 else now.items_per_second
 
 
 def _print_progress(name: str, one: Progress, rate: float | None, output: Format) -> None:

@@ -152,12 +152,12 @@ async def run_and_report(
         if started or id is not None:
             break
     note(f"{'started' if started else 'attached to'} {handle.id}")
-    with _Bar() as bar:
+    with RunBar() as bar:
         try:
             result = await follow(client, handle, task_queue, Watcher(bar.show, bar.note))
         except WorkflowFailureError as error:
             bar.stop()
-            return _report_failure(handle.id, error.cause, output)
+            return report_failure(handle.id, error.cause, output)
     if not isinstance(result, dict) or "successful_results" not in result:
         print_json(result)
     elif output is Format.JSON:
@@ -167,7 +167,8 @@ async def run_and_report(
     return ExitCode.DONE
 
 
-def _report_failure(id: str, cause: BaseException, output: Format) -> int:
+def report_failure(id: str, cause: BaseException, output: Format) -> int:
+    """Prints why a run failed and what became of its items; returns the exit code."""
     kind = (cause.type if isinstance(cause, ApplicationError) else None) or type(cause).__name__
     message = cause.message if isinstance(cause, FailureError) else str(cause)
     details = cause.details[0] if isinstance(cause, ApplicationError) and cause.details else None
@@ -204,7 +205,7 @@ def _read_items(path: Path) -> list[Any]:
     return items
 
 
-class _Bar:
+class RunBar:
     """The progress of a run on stderr: a bar on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
@@ -216,7 +217,7 @@ class _Bar:
         )  # fmt: skip
         self._task = self._bar.add_task("waiting for a worker", total=None)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> RunBar:
         self._bar.start()
         return self
 
