@@ -35,7 +35,7 @@ from temporal_fanout.events import Begun, Events, HistoryGone, describe, read_en
 from temporal_fanout.models import InvalidInput, Outcome
 from temporal_fanout.shards import SHARD_WORKFLOW
 from temporal_fanout.sources import PageRequest
-from temporal_fanout.work import ACTIVITY, Ended
+from temporal_fanout.work import Ended
 
 READ_AHEAD = 4
 """Shards whose histories are held at once, at most: each has under 5,000 events and 10 MB."""

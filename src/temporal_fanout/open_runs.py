@@ -51,7 +51,7 @@ class OpenRun:
     def stalled(self) -> float:
         """Seconds since an item started or ended; 0 where nothing is left to do, or all of it waits for a person."""
         idle = not self.in_flight and not self.waiting
-        if idle and (self._ended or self.held) or self.is_paused and not self.in_flight:
+        if (idle and (self._ended or self.held)) or (self.is_paused and not self.in_flight):
             return 0.0
         return max(0.0, time.time() - self.changed_at)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -63,8 +64,8 @@ async def _timed(client: Client, way: str, id: str, inputs: list[Any], task_queu
     with RunBar() as bar:
         result = await follow(client, handle, task_queue, Watcher(bar.show, bar.note))
     described = await handle.describe()
-    assert described.close_time is not None
-    seconds = (described.close_time - described.start_time).total_seconds()
+    closed = described.close_time or datetime.now(UTC)  # a closed run has one
+    seconds = (closed - described.start_time).total_seconds()
     return {"execution_type": way, "execution_time": round(seconds, 3), "results": result, "workflow_id": id}
 
 
