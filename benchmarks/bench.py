@@ -40,6 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=_sizes, default=[500, 1000, 2000], help="children of a run: 500,1000,2000")
     parser.add_argument("--big", type=int, default=10000, help="children, then activities, of the big run; 0 is none")
     parser.add_argument("--metrics", type=int, metavar="N", help="instead, what metrics cost a worker, over N children")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="instead, 1,000 children with another checkout's code"
+    )
     parser.add_argument("--source", type=int, metavar="N", help="instead, once N activities from a file of N lines")
     return parser.parse_args()
 
@@ -55,6 +58,10 @@ async def main(options: argparse.Namespace, console: Console) -> int:
     if options.metrics:
         async with server() as client:
             await cost_of_metrics(client, options.metrics, console)
+        return ExitCode.DONE
+    if options.against:
+        async with server() as client:
+            await against(client, options.against, console)
         return ExitCode.DONE
     runs: list[Run] = []
     described: dict[str, Any] = {}
@@ -86,10 +93,12 @@ async def server() -> AsyncIterator[Client]:
 
 
 @contextlib.asynccontextmanager
-async def bench(client: Client, metrics: str = "none", folder: str = "") -> AsyncIterator[Bench]:
-    """A worker on a queue of its own; at the end nothing of it is left."""
+async def bench(
+    client: Client, metrics: str = "none", folder: str = "", root: Path | None = None
+) -> AsyncIterator[Bench]:
+    """A worker on a queue of its own, of the checkout at `root` if not of this; at the end nothing of it is left."""
     task_queue = f"bench-{metrics}-{uuid.uuid4().hex[:8]}"
-    async with worker_process(task_queue, *[folder] * bool(folder), metrics=metrics) as worker:
+    async with worker_process(task_queue, *[folder] * bool(folder), metrics=metrics, root=root) as worker:
         own = Bench(client, task_queue, worker)
         try:
             yield own
@@ -127,24 +136,49 @@ async def from_source(client: Client, options: argparse.Namespace, runs: list[Ru
 
 
 async def cost_of_metrics(client: Client, items: int, console: Console) -> None:
-    """The CPU of three workers, which differ in their metrics, side by side in each round."""
-    benches: dict[str, Bench] = {}
-    async with contextlib.AsyncExitStack() as stack:
-        for name in METRICS:
-            benches[name] = await stack.enter_async_context(bench(client, name))
-            await benches[name].run("warm-up", 0, FAN_OUT, 200)
-        cpu: dict[str, list[float]] = {name: [] for name in benches}
-        for round in range(int(os.environ.get("BENCH_ROUNDS", "5"))):
-            for name in list(benches)[:: -1 if round % 2 else 1]:
-                run = await benches[name].run("metrics", round, FAN_OUT, items)
-                cpu[name].append(run.cpu_ms_per_item or float("nan"))
-                tell(run)
+    """The CPU of three workers, which differ in their metrics."""
+    runs = await in_turn(client, {name: {"metrics": name} for name in METRICS}, "metrics", items)
+    cpu = {name: [run.cpu_ms_per_item or float("nan") for run in own] for name, own in runs.items()}
     table = Table("metrics", "worker: CPU ms/child, median (least–most)", "of none, within a round", title="Metrics")
     for name, own in cpu.items():
-        shares = [mine / none for mine, none in zip(own, cpu["none"], strict=True)]
-        spread = f"{median(own):.2f} ({min(own):.2f}–{max(own):.2f})"
-        table.add_row(name, spread, f"{median(shares):.3f} ({min(shares):.3f}–{max(shares):.3f})")
+        table.add_row(name, spread(own), shares(own, cpu["none"]))
     console.print(table)
+
+
+async def against(client: Client, other: Path, console: Console) -> None:
+    """A worker of another checkout next to one of this."""
+    runs = await in_turn(client, {"other": {"root": other}, "this": {}}, "against", BASE)
+    table = Table("checkout", "items/s, median (least–most)", "of other, within a round", "worker: CPU ms/child")
+    rates = {name: [run.rate or float("nan") for run in own] for name, own in runs.items()}
+    for name, own in rates.items():
+        cpu = spread([run.cpu_ms_per_item or float("nan") for run in runs[name]])
+        table.add_row(name, spread(own), shares(own, rates["other"]), cpu)
+    console.print(table)
+
+
+async def in_turn(client: Client, workers: dict[str, dict[str, Any]], part: str, items: int) -> dict[str, list[Run]]:
+    """Runs of `fan_out` by several workers, each in each round, in another order each time."""
+    benches: dict[str, Bench] = {}
+    runs: dict[str, list[Run]] = {name: [] for name in workers}
+    async with contextlib.AsyncExitStack() as stack:
+        for name, how in workers.items():
+            benches[name] = await stack.enter_async_context(bench(client, **how))
+            await benches[name].run("warm-up", 0, FAN_OUT, 200)
+        for round in range(int(os.environ.get("BENCH_ROUNDS", "5"))):
+            for name in list(benches)[:: -1 if round % 2 else 1]:
+                run = await benches[name].run(part, round, FAN_OUT, items)
+                runs[name].append(run)
+                tell(run)
+    return runs
+
+
+def spread(values: list[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
+def shares(values: list[float], of: list[float]) -> str:
+    each = [mine / base for mine, base in zip(values, of, strict=True)]
+    return f"{median(each):.3f} ({min(each):.3f}–{max(each):.3f})"
 
 
 def add(runs: list[Run], run: Run) -> None:

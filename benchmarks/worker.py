@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -41,12 +43,17 @@ async def echo(value: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def worker_process(task_queue: str, *source_roots: str, metrics: str = "none") -> AsyncIterator[psutil.Process]:
-    """A worker at work. It reads the TEMPORAL_* settings of this process's environment."""
+async def worker_process(
+    task_queue: str, *source_roots: str, metrics: str = "none", root: Path | None = None
+) -> AsyncIterator[psutil.Process]:
+    """A worker at work, with the code at `root` if not with this. It reads the TEMPORAL_* settings of this process."""
+    path = {} if root is None else {"PYTHONPATH": os.pathsep.join((str(root / "src"), str(root)))}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.worker", task_queue, metrics, *source_roots),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        cwd=root,
+        env=os.environ | path,
         start_new_session=True,  # Ctrl-C is for the benchmark, which then ends its worker
     )
     stdin, stdout = process.stdin, process.stdout
