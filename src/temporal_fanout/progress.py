@@ -28,7 +28,7 @@ class Progress:
     paused: bool = False
     stopped: str | None = None
     """Why it starts nothing more."""
-    seconds_at_work: float = 0.0
+    seconds_at_work: float = field(default=0.0, compare=False)
     """Since its start, without its pauses."""
     outcomes: Counter[str] = field(default_factory=Counter)
 

@@ -72,8 +72,8 @@ async def test_each_control_holds_in_the_middle_of_a_run(server: DevServer, clie
     values = [EVEN.get(n, 2 * n + 1) for n in range(ITEMS)]
     options = {"shard_size": 100, "on_failure": "hold", "starts_per_second": 60}
     operator = Operator(server.address, id)
-    worker = lambda: serving("worker", "--task-queue", queue, address=server.address)  # noqa: E731
-    async with worker() as one, worker() as other:
+    args = "worker", "--task-queue", queue
+    async with serving(*args, address=server.address) as one, serving(*args, address=server.address) as other:
         workers = {str(each.process.pid): each.process for each in (one, other)}
         run = await start(
             "run", "--values", json.dumps(values), "--id", id, "--task-queue", queue, "--max-concurrency", "60",
@@ -144,7 +144,7 @@ async def test_an_abort_ends_the_run_with_all_counts(server: DevServer, client: 
         (["pause", "no-such-run"], "no-such-run: there is no such run"),
         (["progress", "no-such-run"], "there is no such run"),
         (["held", "no-such-run"], "there is no such run"),
-        (["resize", "no-such-run", "0"], "0 is not in the range x>=1"),
+        (["resize", "no-such-run", "0"], "greater than or equal to 1"),
         (["retry-item", "no-such-run"], "INDEX: name the items, or give --all"),
         (["skip", "no-such-run", "3", "--all"], "INDEX: name the items, or give --all"),
         (["retry-item", "no-such-run", "3", "--input", "{"], "--input: is not JSON"),

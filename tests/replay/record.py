@@ -15,9 +15,11 @@ from typing import Any
 from temporalio.client import WorkflowFailureError
 
 from temporal_fanout.client import connect
+from temporal_fanout.control import PAUSE, RESIZE, RESUME
 from temporal_fanout.devserver import dev_server
+from temporal_fanout.operate import held_items, release, update
 from temporal_fanout.process import end
-from tests.conftest import Bench, working
+from tests.conftest import Bench, until, working
 
 FOLDER = Path(__file__).parent / "histories"
 
@@ -29,6 +31,7 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "nested": (list(range(205)), {"shard_size": 2, "activity": "double"}),
     "paced": (list(range(12)), {"starts_per_second": 8, "shard_size": 6}),
     "breach": (list(range(40)), {"tolerated_failure_count": 2, "shard_size": 10, "max_concurrency": 4}),
+    "operated": ([2, *range(1, 120, 2)], {"shard_size": 10, "max_concurrency": 4, "on_failure": "hold"}),
     "source": ({"source": "@items.jsonl"}, {"shard_size": 20, "activity": "double"}),
     "invalid": ("text",),
 }
@@ -49,9 +52,23 @@ async def main() -> None:
                     await record(bench, name, given)
 
 
+async def operate(bench: Bench, id: str) -> None:
+    """Whatever an operator may ask, but an abort."""
+    await update(bench.client, id, PAUSE)
+    await update(bench.client, id, RESIZE, max_concurrency=3)
+    await update(bench.client, id, RESUME)
+    await update(bench.client, id, RESIZE, max_concurrency=8)
+    await until(lambda: held_items(bench.client, id), "the held item")
+    await release(bench.client, id, None, name=None, skip=False)
+    await until(lambda: held_items(bench.client, id), "the item that failed again")
+    await release(bench.client, id, None, name=None, skip=True)
+
+
 async def record(bench: Bench, name: str, args: tuple[Any, ...]) -> None:
     """The histories of a run, of its first child and of its shards."""
     handle = await bench.start("ParentWorkflow", *args, id=f"replay-{name}")
+    if name == "operated":
+        await operate(bench, handle.id)
     with contextlib.suppress(WorkflowFailureError):
         await handle.result()
     for id in (handle.id, f"{handle.id}.0", f"{handle.id}.s0", f"{handle.id}.s1", f"{handle.id}.s0.s1"):
