@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint format bench lock clean again panels image chart kind-up dev deploy job scan kind-down
+.PHONY: help demo test test-all lint format bench lock clean again docs panels image chart kind-up dev deploy job scan kind-down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,9 @@ lock: $(BIN)/uv ## Write the lock files anew (UPGRADE=1: with the newest version
 	$(COMPILE) requirements/scan.in -o requirements/scan.txt
 	@if grep -nE '://|^ *-(-index|-extra|-find|-trusted|f|i)|@ ' $(LOCKS); then \
 		echo "make lock: the lines above name a place to download from; take them out" >&2; exit 1; fi
+
+docs: $(VENV)/.docs ## Build the pages and the API reference into build/docs; a broken link fails
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder dirhtml --conf-dir docs . build/docs
 
 panels: $(VENV)/.docs ## Draw docs/panels.png: what the dashboard shows, asked of a real Prometheus (Debian: apt install prometheus)
 	$(BIN)/python -m docs.panels
