@@ -188,7 +188,10 @@ def readme() -> str:
 
 def scenarios() -> str:
     """The text of chart/files/scenarios.json."""
-    listed = [{"name": s.name, "shows": s.shows, "expected": s.expected} for s in SCENARIOS.values()]
+    listed = [
+        {"name": s.name, "teaches": s.teaches, "expected": s.expected, "options": dict(s.options)}
+        for s in SCENARIOS.values()
+    ]
     return json.dumps(listed, indent=2) + "\n"
 
 
@@ -231,7 +234,8 @@ def jobs() -> dict[Path, str]:
 def _header(name: str) -> str:
     scenario = SCENARIOS[name]
     return (
-        f"# Runs the scenario {name}: {scenario.shows}. Expected: {scenario.expected}.\n"
+        f"# Runs the scenario {name}: {scenario.teaches}.\n"
+        f"# To be expected: {scenario.expected}.\n"
         f"# It belongs to the release `{RELEASE}` of the chart, in the same namespace. Made by `make chart`.\n"
         f"# Once more: kubectl replace --force -f deploy/jobs/{name}.yaml\n"
     )

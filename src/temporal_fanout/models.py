@@ -61,7 +61,7 @@ def _retry_policy(given: Any) -> RetryPolicy:
         raise InvalidInput(f"retry: must be an object or a RetryPolicy, not {_shown(given)}")
     whole("retry.maximum_attempts", given.maximum_attempts, least=0)
     _duration("retry.initial_interval", given.initial_interval)
-    _number("retry.backoff_coefficient", given.backoff_coefficient, least=1)
+    number("retry.backoff_coefficient", given.backoff_coefficient, least=1)
     if given.maximum_interval is not None and given.maximum_interval < given.initial_interval:
         raise InvalidInput("retry.maximum_interval: must not be shorter than retry.initial_interval")
     if given.non_retryable_error_types is not None:
@@ -116,7 +116,7 @@ class FanOutOptions:
         whole("max_concurrency", self.max_concurrency, least=1)
         whole("shard_size", self.shard_size, least=1, most=MAX_SHARD_SIZE)
         if self.starts_per_second is not None:
-            _number("starts_per_second", self.starts_per_second, above=0)
+            number("starts_per_second", self.starts_per_second, above=0)
         put(self, "timeout", _duration("timeout", self.timeout))
         put(self, "retry", _retry_policy(self.retry))
         if self.heartbeat_timeout is not None:
@@ -153,7 +153,7 @@ class FanOutOptions:
         if self.tolerated_failure_count is not None:
             whole("tolerated_failure_count", self.tolerated_failure_count, least=0)
         if self.tolerated_failure_ratio is not None:
-            _number("tolerated_failure_ratio", self.tolerated_failure_ratio, least=0, most=1)
+            number("tolerated_failure_ratio", self.tolerated_failure_ratio, least=0, most=1)
         if self.on_failure not in _ON_FAILURE:
             raise InvalidInput(f"on_failure: must be {' or '.join(_ON_FAILURE)}, not {_shown(self.on_failure)}")
         whole("max_result_bytes", self.max_result_bytes, least=0, most=1536 * 1024)
@@ -372,9 +372,10 @@ def whole(path: str, value: Any, *, least: int, most: int | None = None) -> None
         raise InvalidInput(f"{path}: must be a whole number {bound}, not {_shown(value)}")
 
 
-def _number(
+def number(
     path: str, value: Any, *, above: float | None = None, least: float | None = None, most: float | None = None
 ) -> None:
+    """Raises `InvalidInput` unless the value is a finite number in these bounds."""
     good = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
     good = good and (above is None or value > above) and (least is None or value >= least)
     if not good or (most is not None and value > most):
@@ -385,7 +386,7 @@ def _number(
 
 def _duration(path: str, value: Any) -> timedelta:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    _number(path, seconds, above=0, least=0.001, most=10 * 365 * 86400)
+    number(path, seconds, above=0, least=0.001, most=10 * 365 * 86400)
     return value if isinstance(value, timedelta) else timedelta(seconds=seconds)
 
 

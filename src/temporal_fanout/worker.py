@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
@@ -19,10 +20,26 @@ from temporal_fanout.endpoint import Endpoint, metered
 from temporal_fanout.plugin import Expected, FanOutPlugin
 from temporal_fanout.process import on_signals, unless
 from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.workflows.batch_processing import BatchProcessingWorkflow, BatchWorkflow
 from temporal_fanout.workflows.child import ChildWorkflow
+from temporal_fanout.workflows.compensation import CompensationWorkflow, UndoWorkflow
+from temporal_fanout.workflows.conditional import ConditionalWorkflow
+from temporal_fanout.workflows.data_transformation import DataTransformationWorkflow
+from temporal_fanout.workflows.data_validation import DataValidationWorkflow
+from temporal_fanout.workflows.flaky_activity import FlakyActivityWorkflow
 from temporal_fanout.workflows.parent import ParentWorkflow
+from temporal_fanout.workflows.timed_parent import TimedParentWorkflow
+from temporal_fanout.workflows.try_except import TryExceptWorkflow
 
 logger = logging.getLogger(__name__)
+
+WORKFLOWS: Sequence[type] = (
+    ParentWorkflow, ChildWorkflow, TimedParentWorkflow, TryExceptWorkflow, CompensationWorkflow, UndoWorkflow,
+    ConditionalWorkflow, DataValidationWorkflow, DataTransformationWorkflow, BatchProcessingWorkflow, BatchWorkflow,
+    FlakyActivityWorkflow,
+)  # fmt: skip
+"""The lab's: those of the scenarios."""
+ACTIVITIES: Sequence[Callable[..., Any]] = (lab.double, lab.flaky)
 
 GRACEFUL_SECONDS = 20.0
 """How long activities may go on after SIGTERM; a pod's grace period is to be longer."""
@@ -68,12 +85,12 @@ def make_worker(
 ) -> Worker:
     """The worker of the lab's workflows."""
     expected = [Expected(lab.PARENT, lab.CHILD)]
-    expected += [Expected(lab.PARENT, scenario.work, name) for name, scenario in SCENARIOS.items()]
+    expected += [Expected(one.workflow, work, one.name) for one in SCENARIOS.values() for work in one.works]
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[ParentWorkflow, ChildWorkflow],
-        activities=[lab.double],
+        workflows=WORKFLOWS,
+        activities=ACTIVITIES,
         plugins=[FanOutPlugin(source_roots, expected)],
         graceful_shutdown_timeout=timedelta(seconds=graceful_seconds),
         max_concurrent_activities=capacity.activities,

@@ -46,12 +46,12 @@ def arguments(job: Object) -> list[str]:
 
 
 def test_there_is_a_cron_job_for_every_scenario() -> None:
-    """As many as the registry has, suspended, each with what it shows."""
+    """As many as the registry has, suspended, each with what it teaches."""
     jobs = kinds(render(), "CronJob")
     assert [job["metadata"]["name"] for job in jobs] == sorted(f"fanout-{name}" for name in SCENARIOS)
     assert all(job["spec"]["suspend"] for job in jobs)
     said = {job["metadata"]["labels"]["fanout/scenario"]: job["metadata"]["annotations"] for job in jobs}
-    assert said == {s.name: {"fanout/shows": s.shows, "fanout/expected": s.expected} for s in SCENARIOS.values()}
+    assert said == {s.name: {"fanout/teaches": s.teaches, "fanout/expected": s.expected} for s in SCENARIOS.values()}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

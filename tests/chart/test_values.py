@@ -294,7 +294,7 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         "scenarios.custom.mine.timeZone",
         "give scenarios.custom.mine.schedule",
     ),
-    "unknown scenario": (under("scenarios.run", ["defualt"]), "scenarios.run", "all-failures, all-success, default"),
+    "unknown scenario": (under("scenarios.run", ["defualt"]), "scenarios.run", "all-failures, all-success, batches"),
     "scenario's name that is none": (under("scenarios.custom.Mine_1", CUSTOM), "Mine_1", "not allowed"),
     "label of a selector": (
         under("worker.podLabels", {"app.kubernetes.io/name": "a"}),

@@ -197,10 +197,10 @@ async def test_a_queue_without_a_worker_is_said(server: DevServer, client: Clien
 
 
 async def test_scenarios_lists_the_registry() -> None:
-    """As a table and as JSON, every scenario with what it shows."""
+    """As a table and as JSON, every scenario with what it teaches."""
     assert [s["name"] for s in json.loads((await fanout("scenarios", "--output", "json")).out)] == list(SCENARIOS)
     table = (await fanout("scenarios")).out
-    assert all(scenario.shows in table for scenario in SCENARIOS.values())
+    assert all(scenario.teaches in table for scenario in SCENARIOS.values())
 
 
 async def test_the_worker_waits_for_its_server_and_drains(tmp_path: Path) -> None:

@@ -161,9 +161,10 @@ async def test_the_page_lists_what_a_worker_serves(server: DevServer) -> None:
         await until(worker.is_ready, "a worker that is ready")
         before = await worker.samples("fanout_items_finished_total")
         assert set(before.values()) == {0.0}
-        for scenario, work in (("none", lab.CHILD), *((name, one.work) for name, one in SCENARIOS.items())):
+        known = [(one.name, one.workflow, work) for one in SCENARIOS.values() for work in one.works]
+        for scenario, parent, work in (("none", lab.PARENT, lab.CHILD), *known):
             for outcome in ITEM_OUTCOMES:
-                wanted = f'child_type="{work}",namespace="default",outcome="{outcome}",parent_type="ParentWorkflow"'
+                wanted = f'child_type="{work}",namespace="default",outcome="{outcome}",parent_type="{parent}"'
                 assert any(wanted in name and f'scenario="{scenario}"' in name for name in before), (scenario, outcome)
         ended = await fanout("run", "default", "--task-queue", queue, address=server.address)
         assert ended.code == 0, ended.err

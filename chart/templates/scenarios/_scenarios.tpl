@@ -3,7 +3,7 @@
 {{- $all := dict -}}
 {{- if .Values.scenarios.builtIn -}}
 {{- range .Files.Get "files/scenarios.json" | fromJsonArray -}}
-{{- $_ := set $all .name (dict "builtIn" true "shows" .shows "expected" .expected) -}}
+{{- $_ := set $all .name (dict "builtIn" true "teaches" .teaches "expected" .expected "options" .options) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $scenario := .Values.scenarios.custom -}}

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowFailureError
 
 from temporal_fanout import lab, logs
 from temporal_fanout.cli.output import Format, counted, note, out, print_json
-from temporal_fanout.cli.run import Name, Output, RunBar, read_input, report_failure
+from temporal_fanout.cli.run import Name, Output, RunBar, parent_of, read_input, report_failure
 from temporal_fanout.client import connect
 from temporal_fanout.follow import Watcher, follow, start_or_attach
 from temporal_fanout.logs import Level
@@ -52,8 +52,12 @@ def compare(
 
 def _input(scenario: str | None, values: str | None, lanes: int | None) -> list[Any]:
     given = read_input(scenario, values, None, None, {} if lanes is None else {"max_concurrency": lanes})
+    if parent_of(scenario) != lab.PARENT:
+        raise InvalidInput(f"SCENARIO: {scenario} is of {parent_of(scenario)}; give one of {lab.PARENT}")
     if not given[0]:
         raise InvalidInput("input: is empty; there is nothing to compare")
+    if len(given) > 1:
+        given[1].pop("on_failure", None)  # nobody is there to decide on what is held
     return given
 
 
@@ -61,7 +65,7 @@ async def _timed(client: Client, way: str, id: str, inputs: list[Any], task_queu
     """A run, with its time as the server has it: what this process takes to notice is not of interest."""
     handle, _ = await start_or_attach(client, lab.PARENT, id, task_queue, inputs)
     note(f"started {id}, {way}")
-    with RunBar() as bar:
+    with RunBar(f"fanout held {id}") as bar:
         result = await follow(client, handle, task_queue, Watcher(bar.show, bar.note))
     described = await handle.describe()
     closed = described.close_time or datetime.now(UTC)  # a closed run has one

@@ -11,7 +11,7 @@ import typer
 
 from temporal_fanout import health, lab, logs
 from temporal_fanout.cli.output import Format, note
-from temporal_fanout.cli.run import Output, read_input, run_and_report
+from temporal_fanout.cli.run import Output, parent_of, read_input, run_and_report
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import dev_server
 from temporal_fanout.endpoint import metered
@@ -46,11 +46,13 @@ async def _demo(scenario: str, inputs: list[object], keep: bool, metrics_port: i
         client = await connect(60, core=core, target_host=server.address, namespace="default", tls=False, api_key=None)
         async with make_worker(client, source_roots=[str(Path.cwd())], graceful_seconds=1):
             stop = on_signals()
-            run = run_and_report(client, inputs, None, lab.PARENT, lab.TASK_QUEUE, output, scenario)
+            command = f"TEMPORAL_ADDRESS={server.address} fanout"
+            parent = parent_of(scenario)
+            run = run_and_report(client, inputs, None, parent, lab.TASK_QUEUE, output, scenario, command)
             code = await unless(stop, run)
             if code is None:
                 return ExitCode.INTERRUPTED
             if keep:
-                note(f"Up until Ctrl-C. In another terminal: TEMPORAL_ADDRESS={server.address} fanout run stress")
+                note(f"Up until Ctrl-C. In another terminal: {command} run stress")
                 await stop.wait()
         return code

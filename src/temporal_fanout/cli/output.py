@@ -65,6 +65,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
+def has_outcomes(result: Any) -> bool:
+    """Whether a run's result is that of a fan-out, as `FanOutResult.to_dict` has it."""
+    return isinstance(result, dict) and {"outcomes", "successful_results", "failed_indexes"} <= result.keys()
+
+
+def print_result(result: Any, workflow_id: str, seconds: float | None) -> None:
+    """Any other result: JSON for a person to read, and the run that it is of."""
+    out().print(_json_lines(result))
+    out().print(f"ended{_took(seconds)} ({workflow_id})")
+
+
 def print_outcomes(result: Mapping[str, Any], workflow_id: str, seconds: float | None) -> None:
     """The table of outcomes, with the root cause of each failure, and the counts."""
     rows = _rows(result)
@@ -86,9 +97,26 @@ def print_outcomes(result: Mapping[str, Any], workflow_id: str, seconds: float |
 def summary(result: Mapping[str, Any], workflow_id: str, seconds: float | None) -> str:
     """The counts in one line."""
     counts = counted(result["outcomes"])
-    took = "" if seconds is None else f" in {seconds:.1f} s"
     rate = f"success rate {100 * result['success_rate']:.1f} %"
-    return f"{result['total_children']} items{took}: {counts or 'nothing to do'}; {rate} ({workflow_id})"
+    return f"{result['total_children']} items{_took(seconds)}: {counts or 'nothing to do'}; {rate} ({workflow_id})"
+
+
+def _took(seconds: float | None) -> str:
+    return "" if seconds is None else f" in {seconds:.1f} s"
+
+
+def _json_lines(value: Any, indent: str = "") -> str:
+    """JSON in which what is short is one line, and what is not has a line for each entry."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(indent + flat) <= _CELL or not value or not isinstance(value, dict | list):
+        return flat
+    inner = indent + "  "
+    if isinstance(value, list):
+        entries, (left, right) = [_json_lines(entry, inner) for entry in value], "[]"
+    else:
+        entries = [f"{json.dumps(key)}: {_json_lines(entry, inner)}" for key, entry in value.items()]
+        left, right = "{}"
+    return left + "".join(f"\n{inner}{entry}," for entry in entries)[:-1] + f"\n{indent}{right}"
 
 
 def counted(outcomes: Mapping[str, int]) -> str:

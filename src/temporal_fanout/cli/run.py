@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,17 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, FailureError
 
 from temporal_fanout import lab, logs
-from temporal_fanout.cli.output import Format, complain, counted, err, note, print_json, print_outcomes
+from temporal_fanout.cli.output import (
+    Format,
+    complain,
+    counted,
+    err,
+    has_outcomes,
+    note,
+    print_json,
+    print_outcomes,
+    print_result,
+)
 from temporal_fanout.client import connect
 from temporal_fanout.follow import INPUT_BYTES, Watcher, follow, start_or_attach
 from temporal_fanout.logs import Level
@@ -36,7 +47,9 @@ PATIENCE_SECONDS = 10.0
 
 def run(
     scenario: Name = None,
-    values: Annotated[str | None, typer.Option(metavar="JSON", help="The items, as a JSON array.")] = None,
+    values: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The items, an array; for a --workflow, what it takes.")
+    ] = None,
     items: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The items, read here: .json, .jsonl or .csv.")
     ] = None,
@@ -49,7 +62,9 @@ def run(
             "--id", help="The run's id; one that is there, open or closed, is attached to. [default: by time]"
         ),
     ] = None,
-    workflow: Annotated[str, typer.Option(help="The parent workflow.")] = lab.PARENT,
+    workflow: Annotated[
+        str | None, typer.Option(help=f"The parent workflow. [default: SCENARIO's, or {lab.PARENT}]")
+    ] = None,
     task_queue: Annotated[str, typer.Option(envvar="FANOUT_TASK_QUEUE", help="The parent's queue.")] = lab.TASK_QUEUE,
     child: Annotated[str | None, typer.Option(help="The workflow to run for each item.")] = None,
     activity: Annotated[str | None, typer.Option(help="The activity to run for each item.")] = None,
@@ -87,12 +102,13 @@ def run(
     }
     limits = {} if options is None else _json("--options", options, dict)
     limits |= {key: value for key, value in given.items() if value is not None}
-    inputs = read_input(scenario, values, items, source, limits)
+    inputs = read_input(scenario, values, items, source, limits, workflow)
+    parent = workflow or parent_of(scenario)
     logs.configure(Level.WARNING)
 
     async def start() -> int:
         client = await connect(patience, note)
-        return await run_and_report(client, inputs, id, workflow, task_queue, output, scenario_name or scenario)
+        return await run_and_report(client, inputs, id, parent, task_queue, output, scenario_name or scenario)
 
     async def until_told_to_end() -> int:
         code = await unless(on_signals(), start())
@@ -101,10 +117,23 @@ def run(
     return asyncio.run(until_told_to_end())
 
 
+def parent_of(scenario: str | None) -> str:
+    """The parent workflow of a scenario that there is, or of none."""
+    return lab.PARENT if scenario is None else SCENARIOS[scenario].workflow
+
+
 def read_input(
-    scenario: str | None, values: str | None, items: Path | None, source: str | None, limits: dict[str, Any]
+    scenario: str | None,
+    values: str | None,
+    items: Path | None,
+    source: str | None,
+    limits: dict[str, Any],
+    workflow: str | None = None,
 ) -> list[Any]:
-    """The parent's inputs: its items, and the options where there are any. Raises `InvalidInput`."""
+    """The parent's inputs: its items, and the options where there are any. Raises `InvalidInput`.
+
+    A `workflow` that is named may be another than `ParentWorkflow`, and take an object in place of items.
+    """
     ways = {"SCENARIO": scenario, "--values": values, "--items": items, "--source": source}
     used = [way for way, value in ways.items() if value is not None]
     if len(used) != 1:
@@ -116,15 +145,16 @@ def read_input(
         known = SCENARIOS.get(scenario)
         if known is None:
             raise InvalidInput(f"SCENARIO: {scenario} is not known; known are {', '.join(SCENARIOS)}")
-        what, limits = list(known.values), known.options | limits
+        what, limits = known.inputs[0], {**known.options, **limits}
     elif values is not None:
-        what = _json("--values", values, list)
+        what = _json("--values", values, list if workflow in (None, lab.PARENT) else list | dict)
     elif items is not None:
         what = _read_items(items)
     else:
         what = {"source": source}
     inputs = [what, limits] if limits else [what]
-    lab.parent_input(inputs)
+    of_its_own = isinstance(what, dict) and source is None
+    lab.parent_input([[] if of_its_own else what, *inputs[1:]])
     size = len(json.dumps(what))
     if size > INPUT_BYTES:
         raise InvalidInput(
@@ -142,8 +172,12 @@ async def run_and_report(
     task_queue: str,
     output: Format,
     scenario: str | None = None,
+    command: str = "fanout",
 ) -> int:
-    """Starts a run, or attaches to it, follows it, and prints what became of its items."""
+    """Starts a run, or attaches to it, follows it, and prints what became of its items, or what else it returned.
+
+    `command` is what a person types in another terminal to reach the same server.
+    """
     memo = {SCENARIO_MEMO: scenario} if scenario else None
     began = time.monotonic()
     for second in itertools.count(int(time.time())):
@@ -152,18 +186,19 @@ async def run_and_report(
         if started or id is not None:
             break
     note(f"{'started' if started else 'attached to'} {handle.id}")
-    with RunBar() as bar:
+    with RunBar(f"{command} held {handle.id}") as bar:
         try:
             result = await follow(client, handle, task_queue, Watcher(bar.show, bar.note))
         except WorkflowFailureError as error:
             bar.stop()
             return report_failure(handle.id, error.cause, output)
-    if not isinstance(result, dict) or "successful_results" not in result:
-        print_json(result)
-    elif output is Format.JSON:
-        print_json(result | {"workflow_id": handle.id})
+    seconds = time.monotonic() - began if started else None
+    if output is Format.JSON:
+        print_json(result | {"workflow_id": handle.id} if isinstance(result, dict) else result)
+    elif has_outcomes(result):
+        print_outcomes(result, handle.id, seconds)
     else:
-        print_outcomes(result, handle.id, time.monotonic() - began if started else None)
+        print_result(result, handle.id, seconds)
     return ExitCode.DONE
 
 
@@ -182,13 +217,13 @@ def report_failure(id: str, cause: BaseException, output: Format) -> int:
     return ExitCode.WRONG_INPUT if kind == "InvalidInput" else ExitCode.RUN_FAILED
 
 
-def _json(name: str, text: str, kind: type) -> Any:
+def _json(name: str, text: str, kind: type | UnionType) -> Any:
     try:
         value = json.loads(text)
     except ValueError as error:
         raise InvalidInput(f"{name}: is not JSON: {error}") from None
     if not isinstance(value, kind):
-        wanted = "a JSON array" if kind is list else "a JSON object"
+        wanted = "a JSON array" if kind is list else "a JSON object" if kind is dict else "a JSON array or object"
         raise InvalidInput(f"{name}: must be {wanted}, not {text if len(text) <= 60 else text[:59] + '…'}")
     return value
 
@@ -206,9 +241,14 @@ def _read_items(path: Path) -> list[Any]:
 
 
 class RunBar:
-    """The progress of a run on stderr: a bar on a terminal, else a line now and then."""
+    """The progress of a run on stderr: a bar on a terminal, else a line now and then.
 
-    def __init__(self) -> None:
+    `held` is the command that shows what waits for a person, once nothing else is left to wait for.
+    """
+
+    def __init__(self, held: str) -> None:
+        self._held = held
+        self._waited_for = 0
         self._live = sys.stderr.isatty()
         self._said = 0.0
         self._bar = Bar(
@@ -235,8 +275,12 @@ class RunBar:
 
     def show(self, progress: Progress) -> None:
         failed = progress.finished - progress.outcomes["completed"]
-        text = f"{progress.in_flight} in flight, {failed} failed"
+        text = f"{progress.in_flight} in flight, {failed} failed" + (f", {progress.held} held" if progress.held else "")
         self._bar.update(self._task, description=text, total=progress.total, completed=progress.finished)
+        left = progress.held if progress.in_flight + progress.waiting == 0 else 0
+        if left and left != self._waited_for:
+            self.note(f"held for a person: {left}; see: {self._held}")
+        self._waited_for = left or self._waited_for
         # Where all have ended the result comes next, on stdout: two streams that one log takes might change places.
         if not self._live and progress.finished < progress.total and time.monotonic() - self._said > 5:
             self._said = time.monotonic()

@@ -15,23 +15,23 @@ from temporal_fanout.scenarios import SCENARIOS
 def scenarios(
     output: Annotated[Format, typer.Option(help="How to write the list.")] = Format.TABLE,
 ) -> int:
-    """List the scenarios: named inputs, with what each shows and what is to be expected of it."""
+    """List the scenarios: named inputs, with what each teaches and what is to be expected of it."""
     if output is Format.JSON:
         print_json(
             [
                 {
                     "name": s.name,
-                    "items": len(s.values),
-                    "options": s.options,
-                    "shows": s.shows,
+                    "workflow": s.workflow,
+                    "inputs": s.inputs,
+                    "teaches": s.teaches,
                     "expected": s.expected,
                 }
                 for s in SCENARIOS.values()
             ]
         )
         return ExitCode.DONE
-    table = Table("scenario", "items", "shows", "expected", box=None, pad_edge=False)
+    table = Table("scenario", "items", "teaches", "to be expected", box=None, pad_edge=False)
     for s in SCENARIOS.values():
-        table.add_row(s.name, str(len(s.values)), s.shows, s.expected)
+        table.add_row(s.name, "" if s.items is None else str(s.items), s.teaches, s.expected)
     out().print(table)
     return ExitCode.DONE
