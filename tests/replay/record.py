@@ -1,6 +1,7 @@
-"""Records the histories that the replay tests replay: `python -m tests.replay.record`.
+"""Records the histories that the replay tests replay: `python -m tests.replay.record [NAME …]`, all if none is named.
 
-Run it when a workflow changes its commands, until 0.1.0 is tagged; after that a change is made with workflow.patched.
+Run it for runs that are new; anew only when a workflow changes its commands, until 0.1.0 is tagged: after that a change
+is made with workflow.patched.
 """
 
 from __future__ import annotations
@@ -8,48 +9,72 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import WorkflowFailureError
 
+from temporal_fanout import lab
 from temporal_fanout.client import connect
 from temporal_fanout.control import PAUSE, RESIZE, RESUME
 from temporal_fanout.devserver import dev_server
 from temporal_fanout.operate import held_items, release, update
 from temporal_fanout.process import end
-from tests.conftest import Bench, until, working
+from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.worker import make_worker
+from tests.conftest import Bench, until
 
 FOLDER = Path(__file__).parent / "histories"
 
-RUNS: dict[str, tuple[Any, ...]] = {
-    "flat": ([1, 2, 3, 4, 5],),
-    "empty": ([],),
-    "activities": ([1, 2, 3], {"activity": "double"}),
-    "shards": (list(range(60)), {"shard_size": 10, "max_concurrency": 20}),
-    "nested": (list(range(205)), {"shard_size": 2, "activity": "double"}),
-    "paced": (list(range(12)), {"starts_per_second": 8, "shard_size": 6}),
-    "breach": (list(range(40)), {"tolerated_failure_count": 2, "shard_size": 10, "max_concurrency": 4}),
-    "operated": ([2, *range(1, 120, 2)], {"shard_size": 10, "max_concurrency": 4, "on_failure": "hold"}),
-    "source": ({"source": "@items.jsonl"}, {"shard_size": 20, "activity": "double"}),
-    "invalid": ("text",),
-}
+EXPERIMENTS = (
+    "random-failures", "random-delays", "sequential", "validation", "transformation", "conditional", "batches",
+    "retries", "try-except", "compensation",
+)  # fmt: skip
+"""Scenarios with workflows, or with ways through them, that no other run has."""
+
+RUNS: dict[str, tuple[str, list[Any]]] = {
+    "flat": (lab.PARENT, [[1, 2, 3, 4, 5]]),
+    "empty": (lab.PARENT, [[]]),
+    "activities": (lab.PARENT, [[1, 2, 3], {"activity": "double"}]),
+    "shards": (lab.PARENT, [list(range(60)), {"shard_size": 10, "max_concurrency": 20}]),
+    "nested": (lab.PARENT, [list(range(205)), {"shard_size": 2, "activity": "double"}]),
+    "paced": (lab.PARENT, [list(range(12)), {"starts_per_second": 8, "shard_size": 6}]),
+    "breach": (
+        lab.PARENT,
+        [list(range(40)), {"tolerated_failure_count": 2, "shard_size": 10, "max_concurrency": 4}],
+    ),
+    "operated": (
+        lab.PARENT,
+        [[2, *range(1, 120, 2)], {"shard_size": 10, "max_concurrency": 4, "on_failure": "hold"}],
+    ),
+    "source": (lab.PARENT, [{"source": "@items.jsonl"}, {"shard_size": 20, "activity": "double"}]),
+    "invalid": (lab.PARENT, ["text"]),
+} | {name: (SCENARIOS[name].workflow, SCENARIOS[name].inputs) for name in EXPERIMENTS}
+"""By name: the parent workflow and its inputs."""
+
+KEPT = ("", ".0", ".s0", ".s1", ".s0.s1", ".validation.0", ".transformation.0", ".undo.0")
+"""Of each run: itself, and by the end of their ids its first child and its shards."""
 
 
-async def main() -> None:
+async def main(names: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
-    for old in FOLDER.glob("*.json"):
-        old.unlink()
+    for name in names:
+        for suffix in KEPT:
+            (FOLDER / f"replay-{name}{suffix}.json").unlink(missing_ok=True)
     async with dev_server() as server:
         client = await connect(30, target_host=server.address)
         with tempfile.TemporaryDirectory() as folder:
             items = Path(folder) / "items.jsonl"
             items.write_text("".join(f"{n}\n" for n in range(70)))
-            async with working(client, [folder]) as bench:
-                for name, args in RUNS.items():
-                    given = ({"source": str(items)}, *args[1:]) if name == "source" else args
-                    await record(bench, name, given)
+            async with make_worker(client, source_roots=[folder], graceful_seconds=1):
+                bench = Bench(client, lab.TASK_QUEUE)
+                for name in names:
+                    workflow, inputs = RUNS[name]
+                    if name == "source":
+                        inputs = [{"source": str(items)}, *inputs[1:]]
+                    await record(bench, name, workflow, inputs)
 
 
 async def operate(bench: Bench, id: str) -> None:
@@ -64,17 +89,19 @@ async def operate(bench: Bench, id: str) -> None:
     await release(bench.client, id, None, name=None, skip=True)
 
 
-async def record(bench: Bench, name: str, args: tuple[Any, ...]) -> None:
+async def record(bench: Bench, name: str, workflow: str, inputs: list[Any]) -> None:
     """The histories of a run, of its first child and of its shards."""
-    handle = await bench.start("ParentWorkflow", *args, id=f"replay-{name}")
+    handle = await bench.start(workflow, *inputs, id=f"replay-{name}")
     if name == "operated":
         await operate(bench, handle.id)
     with contextlib.suppress(WorkflowFailureError):
         await handle.result()
-    for id in (handle.id, f"{handle.id}.0", f"{handle.id}.s0", f"{handle.id}.s1", f"{handle.id}.s0.s1"):
+    for suffix in KEPT:
         with contextlib.suppress(Exception):
-            history = await bench.client.get_workflow_handle(id).fetch_history()
-            (FOLDER / f"{id}.json").write_text(json.dumps(_clean(history.to_json_dict()), indent=2) + "\n")
+            history = await bench.client.get_workflow_handle(handle.id + suffix).fetch_history()
+            (FOLDER / f"{handle.id}{suffix}.json").write_text(
+                json.dumps(_clean(history.to_json_dict()), indent=2) + "\n"
+            )
 
 
 def _clean(value: Any) -> Any:
@@ -85,5 +112,5 @@ def _clean(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:] or list(RUNS)))
     end(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from temporal_fanout.plugin import FanOutPlugin
-from temporal_fanout.workflows.child import ChildWorkflow
-from temporal_fanout.workflows.parent import ParentWorkflow
+from temporal_fanout.shards import SHARD_WORKFLOW
+from temporal_fanout.worker import WORKFLOWS
 from tests.conftest import Bench, working
 from tests.replay.record import FOLDER, RUNS
 
@@ -20,12 +21,15 @@ HISTORIES = sorted(FOLDER.glob("*.json"))
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     """The workflow makes the same commands as when it was recorded."""
-    replayer = Replayer(workflows=[ParentWorkflow, ChildWorkflow], plugins=[FanOutPlugin()])
+    replayer = Replayer(workflows=WORKFLOWS, plugins=[FanOutPlugin()])
     await replayer.replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
 
 
 def test_every_workflow_and_way_is_recorded() -> None:
-    """Parent, child and shard, and each run that record.py names, are among the histories."""
+    """Every workflow of the worker, shards, and each run that record.py names, are among the histories."""
+    started = (json.loads(path.read_text())["events"][0] for path in HISTORIES)
+    types = {event["workflowExecutionStartedEventAttributes"]["workflowType"]["name"] for event in started}
+    assert types == {workflow.__name__ for workflow in WORKFLOWS} | {SHARD_WORKFLOW}
     names = {path.stem for path in HISTORIES}
     assert {f"replay-{name}" for name in RUNS} <= names
     assert {"replay-flat.0", "replay-shards.s0", "replay-nested.s0.s1", "replay-source.s1"} <= names
