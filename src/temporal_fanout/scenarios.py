@@ -123,7 +123,7 @@ _ALL = (
         "parallel",
         range(1, 6),
         "the same five children at once, to compare with sequential",
-        "5 of 5 complete, in about 0.6 s",
+        "5 of 5 complete, in about a second",
         _child(failure_rate=0, delay_seconds=0.5),
         workflow="TimedParentWorkflow",
     ),
@@ -192,7 +192,7 @@ _ALL = (
         "scaling",
         range(1, 61),
         "how many children are in flight can be changed while a run goes on: fanout resize",
-        "60 of 60 complete, in about 60 s: in less once it is resized",
+        "60 of 60 complete, in more than a minute: in less once it is resized",
         {"max_concurrency": 2} | _child(failure_rate=0, delay_seconds=2),
     ),
 )

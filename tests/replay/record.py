@@ -51,7 +51,8 @@ RUNS: dict[str, tuple[str, list[Any]]] = {
     ),
     "source": (lab.PARENT, [{"source": "@items.jsonl"}, {"shard_size": 20, "activity": "double"}]),
     "invalid": (lab.PARENT, ["text"]),
-} | {name: (SCENARIOS[name].workflow, SCENARIOS[name].inputs) for name in EXPERIMENTS}
+    **{name: (SCENARIOS[name].workflow, SCENARIOS[name].inputs) for name in EXPERIMENTS},
+}
 """By name: the parent workflow and its inputs."""
 
 KEPT = ("", ".0", ".s0", ".s1", ".s0.s1", ".validation.0", ".transformation.0", ".undo.0")
