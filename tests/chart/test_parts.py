@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from tests.chart.helm import ROOT, ci_values, kinds, only, pods, render, under
+from tests.chart.helm import CHART, ROOT, ci_values, helm, kinds, only, pods, render, under
 
 
 def test_the_grace_period_is_longer_than_the_drain() -> None:
@@ -134,3 +134,20 @@ def test_notes_are_three_commands() -> None:
     default = notes.partition("{{ if .Values.scenarios.builtIn }}")[2].partition("{{ else }}")[0]
     assert default.count("{{ $in }} ") - default.count("others: {{ $in }}") == 2
     assert "port-forward service/" in notes
+
+
+def test_notes_say_what_waits_for_a_person() -> None:
+    """Where a scenario that is to run holds what fails, NOTES.txt says how to see it, and else nothing of the kind."""
+
+    def notes(*run: str) -> str:
+        own = {"mine": {"values": [2], "options": {"on_failure": "hold"}}}
+        values = json.dumps({"scenarios": {"run": run, "custom": own}})
+        ended = helm("install", "fanout", CHART, "--dry-run=client", "--values=-", text=values)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.partition("NOTES:")[2]
+
+    assert "held" not in notes("default")
+    for name in ("hold", "mine"):
+        said = notes("default", name)
+        assert f"logs --selector fanout/scenario={name}" in said
+        assert "exec deployment/fanout-worker -- fanout held ID" in said

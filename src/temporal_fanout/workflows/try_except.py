@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 
 from temporal_fanout.lab import in_order, inputs
 from temporal_fanout.models import InvalidInput
@@ -52,8 +52,6 @@ class TryExceptWorkflow:
                 execution_timeout=timedelta(minutes=1),  # without one, a child that hangs hangs its parent
             )
         except ChildWorkflowError as error:
-            if is_cancelled_exception(error):  # the parent's own cancelling comes by its children
-                raise
             return {"value": value} | _root_cause(error)
         return {"value": value, "result": result}
 
