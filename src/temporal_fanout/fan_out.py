@@ -36,9 +36,10 @@ from temporal_fanout.models import (
     SourceFailed,
     ToleratedFailureExceeded,
 )
+from temporal_fanout.recorded import caller_for
 from temporal_fanout.sources import SourceError
 from temporal_fanout.tally import Tally
-from temporal_fanout.work import ACTIVITY, Caller, as_json, as_json_values, encoded_size, name_of, root_cause
+from temporal_fanout.work import ACTIVITY, as_json, as_json_values, encoded_size, name_of, root_cause
 
 SHARD_WORKFLOW = "FanOutShard"
 
@@ -178,7 +179,7 @@ class Node:
         self._spec = spec
         self._control = control
         self._options = FanOutOptions.from_dict(spec["options"])
-        self._caller = Caller(spec["work"], self._options)
+        self._caller = caller_for(spec["work"], self._options)
         self._is_shard = spec["is_shard"]
         self._units: deque[Unit] = deque([Range(spec["start"], spec["count"])])
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -317,7 +318,7 @@ class Node:
             ended = root_cause(error, "")
         self._items_open -= 1
         self.teller.finished(item.index, id, ended, workflow.time() - began)
-        value, size = as_json(item.payload), len(item.payload.data)
+        value, size = self._caller.shown(item.payload), len(item.payload.data)
         if ended.outcome is Outcome.COMPLETED:
             result_size = len(ended.result.data) if ended.result else 0
             self._largest_result = max(self._largest_result, result_size)

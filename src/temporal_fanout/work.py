@@ -110,6 +110,10 @@ class Caller:
             return root_cause(error, out_of_time(self._work, self._options.timeout.total_seconds()))
         return Ended(Outcome.COMPLETED, raw.payload)
 
+    def shown(self, item: Payload) -> Any:
+        """The item as JSON, for results."""
+        return as_json(item)
+
     async def _child(self, id: str, args: list[RawValue]) -> RawValue:
         options = self._options
         result: RawValue = await workflow.execute_child_workflow(

@@ -9,9 +9,10 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_fanout.cli import demo, exporter, run, scenarios, worker
+from temporal_fanout.cli import demo, exporter, results, retry, run, scenarios, worker
 from temporal_fanout.cli.output import complain
 from temporal_fanout.client import NoServer
+from temporal_fanout.events import HistoryGone
 from temporal_fanout.models import InvalidInput
 from temporal_fanout.process import ExitCode, end
 
@@ -30,6 +31,8 @@ app.command("worker")(worker.worker)
 app.command("exporter")(exporter.exporter)
 app.command("run")(run.run)
 app.command("scenarios")(scenarios.scenarios)
+app.command("results")(results.results)
+app.command("retry")(retry.retry)
 
 _UNREACHABLE = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 
@@ -45,6 +48,9 @@ def _main() -> int:
         return code if isinstance(code, int) else ExitCode.DONE
     except InvalidInput as error:
         complain(error.message)
+        return ExitCode.WRONG_INPUT
+    except HistoryGone as error:
+        complain(str(error))
         return ExitCode.WRONG_INPUT
     except NoServer as error:
         complain(str(error))

@@ -1,0 +1,203 @@
+"""The source of a retry: the chosen items of a workflow, page by page from its histories, as recorded starts.
+
+A position says which item it is of and where that stands in the histories, so a page reads only the shards that it is
+of. Backwards, a position is of an item before the page, and the page is read from there on and turned round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import StartChildWorkflowExecutionInitiatedEventAttributes
+from temporalio.client import Client
+
+from temporal_fanout.choice import Choice
+from temporal_fanout.events import HistoryGone
+from temporal_fanout.history import READ_AHEAD
+from temporal_fanout.listing import Listing, Mark, Row
+from temporal_fanout.models import InvalidInput
+from temporal_fanout.recorded import MAX_BYTES, Start, changed, to_text
+from temporal_fanout.sources import HEARTBEAT, POSITIONS, READ_HISTORY, Page, PageRequest
+
+
+@dataclass(frozen=True)
+class _Position:
+    number: int
+    """Of the item among the chosen ones, in the order of the input."""
+    mark: Mark
+    total: int | None = None
+    """Of all chosen ones; known backwards."""
+
+    @classmethod
+    def of(cls, given: Any) -> _Position | None:
+        return None if given is None else cls(given["number"], Mark.from_dict(given["mark"]), given["total"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"mark": self.mark.to_dict()}
+
+
+class HistorySource:
+    """The activity behind a retry; it reads with the client of the worker that runs it."""
+
+    @activity.defn(name=READ_HISTORY)
+    async def read(self, request: PageRequest, choice: dict[str, Any]) -> Page:
+        chosen = _Chosen(activity.client(), Choice.from_dict(choice))
+        work = asyncio.create_task(chosen.answer(request))
+        heartbeat = activity.heartbeat
+        try:
+            while not (await asyncio.wait([work], timeout=HEARTBEAT.total_seconds() / 4))[0]:
+                heartbeat()
+            return work.result()
+        except HistoryGone as gone:
+            raise InvalidInput(str(gone)) from None
+        finally:
+            work.cancel()
+
+
+class _Chosen:
+    def __init__(self, client: Client, choice: Choice) -> None:
+        self._client = client
+        self._choice = choice
+        self._args: list[Payload] = []
+        """Those of the changes, as a history would have them."""
+
+    async def answer(self, request: PageRequest) -> Page:
+        self._args = await self._client.data_converter.encode(self._choice.changes.get("args", ()))
+        position = _Position.of(request.position)
+        stride = max(1, request.stride)
+        if self._choice.is_compensation:
+            if request.limit == 0:
+                return await self._survey_back(request.offset, request.count, position, stride)
+            return await self._page_back(request, position)
+        if request.limit == 0:
+            total, positions, stride = await self._survey(request.offset, request.count, position, stride)
+            return Page(total=total, positions=[one.to_dict() for one in positions], stride=stride)
+        return await self._page(request, position)
+
+    # -- forwards
+
+    async def _rows(self, position: _Position | None) -> AsyncGenerator[tuple[int, Row], None]:
+        """The chosen rows with their numbers, from the position on."""
+        choice, number = self._choice, position.number if position else 0
+        listing = Listing(self._client, choice.workflow_id, choice.first_run, choice.last_run)
+        ahead = READ_AHEAD if position is None else 1
+        async with contextlib.aclosing(listing.rows(position.mark if position else None, ahead)) as rows:
+            async for row in rows:
+                if choice.takes(row):
+                    yield number, row
+                    number += 1
+
+    async def _survey(
+        self, first: int, count: int | None, position: _Position | None, stride: int
+    ) -> tuple[int, list[_Position], int]:
+        """How many chosen rows there are from number `first` on, and where each `stride`-th of them is."""
+        positions: list[_Position] = []
+        total = 0
+        async with contextlib.aclosing(self._rows(position)) as rows:
+            async for number, row in rows:
+                if number < first:
+                    continue
+                if total == count:
+                    break
+                self._start(row)
+                if total % stride == 0:
+                    positions.append(_Position(number, row.mark))
+                    if len(positions) > POSITIONS:
+                        positions, stride = positions[::2], stride * 2
+                total += 1
+        return total, positions, stride
+
+    async def _page(self, request: PageRequest, position: _Position | None) -> Page:
+        items: list[str] = []
+        size, after = 0, None
+        async with contextlib.aclosing(self._rows(position)) as rows:
+            async for number, row in rows:
+                if number < request.offset:
+                    continue
+                item = await self._text(row)
+                size += len(item)
+                if items and size > request.max_bytes:
+                    break
+                items.append(item)
+                after = _Position(number + 1, row.mark.after(row))
+                if len(items) == request.limit:
+                    break
+        return Page(items=items, next=after and after.to_dict())
+
+    # -- backwards: item `offset` is that of number `total - 1 - offset`
+
+    async def _survey_back(self, offset: int, count: int | None, position: _Position | None, stride: int) -> Page:
+        every = position.total if position else None
+        if every is None:
+            first, (found, marks, apart) = 0, await self._survey(0, None, None, stride)
+            every = found
+        else:
+            first = 0 if count is None else max(0, every - offset - count)
+            start = self._at_or_before(position, first)
+            found, marks, apart = await self._survey(first, every - offset - first, start, stride)
+        total = every - offset if count is None else min(count, every - offset)
+        positions = []
+        for at in range(0, total, apart):
+            begin = max(first, every - offset - at - apart)
+            mark = marks[(begin - first) // apart]
+            positions.append(_Position(mark.number, mark.mark, every).to_dict())
+        return Page(total=total, positions=positions, stride=apart)
+
+    async def _page_back(self, request: PageRequest, position: _Position | None) -> Page:
+        if position is None:
+            surveyed = await self._survey_back(0, None, None, request.limit)
+            position = _Position.of(surveyed.positions[request.offset // surveyed.stride])
+        if position is None or position.total is None:
+            raise InvalidInput("position: was not given by this source")
+        end = position.total - request.offset
+        begin = max(0, end - request.limit)
+        items: deque[str] = deque()
+        size = 0
+        async with contextlib.aclosing(self._rows(self._at_or_before(position, begin))) as rows:
+            async for number, row in rows:
+                if number >= end:
+                    break
+                if number >= begin:
+                    items.appendleft(await self._text(row))
+                    size += len(items[0])
+                while size > request.max_bytes and len(items) > 1:
+                    size -= len(items.pop())
+        return Page(items=list(items), next=position.to_dict())
+
+    def _at_or_before(self, position: _Position | None, number: int) -> _Position | None:
+        """The position, unless it comes after this number: then the start of the histories."""
+        return position if position is not None and position.number <= number else None
+
+    # -- one item
+
+    def _start(self, row: Row) -> Start:
+        """How to start it. Raises `InvalidInput` where that is not known, or is too large."""
+        start = row.item.start
+        if start is None:
+            raise InvalidInput(
+                f"item {row.index}: was never started and its input is in no history; choose other outcomes, "
+                "or start what is left from where its items come from"
+            )
+        start = changed(start, self._choice.changes, self._choice.work, self._args)
+        if start.ByteSize() > MAX_BYTES:
+            size = f"{start.ByteSize() / 1024**2:.1f} MiB"
+            raise InvalidInput(f"item {row.index}: takes {size}, over {MAX_BYTES / 1024**2:.1f}; leave it out")
+        return start
+
+    async def _text(self, row: Row) -> str:
+        """The start as text, its payloads as a workflow has them: without the codec of the worker's client."""
+        start = self._start(row)
+        codec = self._client.data_converter.payload_codec
+        if codec is not None:
+            await codec.decode_wrapper(start.input)
+            if isinstance(start, StartChildWorkflowExecutionInitiatedEventAttributes):
+                for value in start.memo.fields.values():
+                    value.CopyFrom((await codec.decode([value]))[0])
+        return to_text(start)
