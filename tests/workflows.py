@@ -276,7 +276,7 @@ async def double_any(value: int) -> int:
 
 
 WORKFLOWS: list[type] = [
-    Bill, Nightly, Anything, Large, Several, Busy, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs, Broken, Blob,
-    ActivityChild, FailsTwice, FailsItsTasks,
+    Bill, Nightly, Anything, Large, Several, Busy, Compensating, Echo, Describe, Sleep, Plain, Stuck, TwoInputs, Broken,
+    Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, numbers, double_any]

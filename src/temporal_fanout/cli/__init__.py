@@ -66,7 +66,7 @@ def _main() -> int:
         return ExitCode.UNEXPECTED
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer makes the second of the first: who read us has enough
         return ExitCode.DONE
     except Exception as error:
         message = getattr(error, "format_message", None)
