@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
+
 from temporal_fanout.listing import Row
 from temporal_fanout.models import InvalidInput, Outcome
+from temporal_fanout.recorded import MAX_BYTES, Start, changed
 
 NOT_COMPLETED = tuple(outcome for outcome in Outcome if outcome is not Outcome.COMPLETED)
 """What a retry takes unless told."""
@@ -44,6 +47,23 @@ class Choice:
             and (not self.types or item.type in self.types)
             and (not self.indexes or any(first <= row.index <= last for first, last in self.indexes))
         )
+
+    def start(self, row: Row, args: Sequence[Payload]) -> Start:
+        """How a retry starts the item of this row; `args` are those of the changes, as a history would have them.
+
+        Raises `InvalidInput` where that is not known, or takes more than a page of the source may have.
+        """
+        recorded = row.item.start
+        if recorded is None:
+            raise InvalidInput(
+                f"item {row.index}: was never started and its input is in no history; choose other outcomes, "
+                "or start what is left from where its items come from"
+            )
+        start = changed(recorded, self.changes, self.work, args)
+        if start.ByteSize() > MAX_BYTES:
+            size = f"{start.ByteSize() / 1024**2:.1f} MiB"
+            raise InvalidInput(f"item {row.index}: takes {size}, over {MAX_BYTES / 1024**2:.1f}; leave it out")
+        return start
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -23,7 +23,7 @@ from temporal_fanout.events import HistoryGone
 from temporal_fanout.history import READ_AHEAD
 from temporal_fanout.listing import Listing, Mark, Row
 from temporal_fanout.models import InvalidInput
-from temporal_fanout.recorded import MAX_BYTES, Start, changed, to_text
+from temporal_fanout.recorded import to_text
 from temporal_fanout.sources import HEARTBEAT, POSITIONS, READ_HISTORY, Page, PageRequest
 
 
@@ -106,7 +106,7 @@ class _Chosen:
                     continue
                 if total == count:
                     break
-                self._start(row)
+                self._choice.start(row, self._args)
                 if total % stride == 0:
                     positions.append(_Position(number, row.mark))
                     if len(positions) > POSITIONS:
@@ -177,23 +177,9 @@ class _Chosen:
 
     # -- one item
 
-    def _start(self, row: Row) -> Start:
-        """How to start it. Raises `InvalidInput` where that is not known, or is too large."""
-        start = row.item.start
-        if start is None:
-            raise InvalidInput(
-                f"item {row.index}: was never started and its input is in no history; choose other outcomes, "
-                "or start what is left from where its items come from"
-            )
-        start = changed(start, self._choice.changes, self._choice.work, self._args)
-        if start.ByteSize() > MAX_BYTES:
-            size = f"{start.ByteSize() / 1024**2:.1f} MiB"
-            raise InvalidInput(f"item {row.index}: takes {size}, over {MAX_BYTES / 1024**2:.1f}; leave it out")
-        return start
-
     async def _text(self, row: Row) -> str:
         """The start as text, its payloads as a workflow has them: without the codec of the worker's client."""
-        start = self._start(row)
+        start = self._choice.start(row, self._args)
         codec = self._client.data_converter.payload_codec
         if codec is not None:
             await codec.decode_wrapper(start.input)

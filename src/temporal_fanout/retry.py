@@ -6,6 +6,7 @@ choice is the same retry, however often it is asked for. Its memo names the orig
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -103,10 +104,12 @@ async def plan_retry(
         work=None if work is None else name_of(work),
         changes=changes,
     )
+    args = await client.data_converter.encode(changes.get("args", ()))
     total, counts, works, queues = 0, Counter[str](), dict[str, None](), dict[str, None]()
     async for row in listing.rows():
         total += 1
         if choice.takes(row):
+            choice.start(row, args)
             counts[str(row.item.outcome)] += 1
             works[choice.work or row.item.child_type] = None
             queues[changes.get("task_queue") or row.item.task_queue] = None
@@ -125,8 +128,25 @@ async def plan_retry(
 
 
 async def start_retry(client: Client, plan: Plan) -> tuple[WorkflowHandle[Any, Any], bool]:
-    """The retry of this plan, started unless it is there, open or closed; and whether it was started now."""
-    return await start_or_attach(client, RETRY_WORKFLOW, plan.id, plan.task_queue, plan.inputs, plan.memo)
+    """The retry of this plan, started unless it is there, open or closed; and whether it was started now.
+
+    One that was closed before it had started anything, as where no worker of its task queue has the plugin, is started
+    again.
+    """
+    args = (client, RETRY_WORKFLOW, plan.id, plan.task_queue, plan.inputs, plan.memo)
+    handle, started = await start_or_attach(*args)
+    if not started and await _was_in_vain(client, plan.id):
+        return await start_or_attach(*args, again=True)
+    return handle, started
+
+
+async def _was_in_vain(client: Client, id: str) -> bool:
+    listing = Listing(client, id)
+    async with contextlib.aclosing(listing.rows()) as rows:
+        async for row in rows:
+            if row.item.outcome is not Outcome.NOT_STARTED:
+                return False
+    return listing.closed and listing.outcome is not Outcome.COMPLETED
 
 
 async def retry(

@@ -242,6 +242,29 @@ async def test_the_same_retry_is_started_once(bench: Bench, server: DevServer, c
     assert (await client.count_workflows(f'WorkflowId="{id}"')).count == 1
 
 
+async def test_a_retry_that_could_start_nothing_is_started_again(
+    bench: Bench, server: DevServer, client: Client
+) -> None:
+    """On a queue where no worker takes it, it is terminated; the same choice then starts on another queue."""
+    handle = await bench.start("ParentWorkflow", [1, 2, 3], {})
+    await handle.result()
+    vain = await retry(client, handle.id, task_queue="nobody")
+    process = await start("retry", handle.id, address=server.address)
+    assert process.stderr
+    async with asyncio.timeout(60):
+        while "was started before, on nobody" not in (await process.stderr.readline()).decode():
+            pass
+    await vain.terminate()
+    await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    id, result, ended = await retried(server, handle.id)
+    assert id == vain.id
+    assert f"started {id}" in ended.err
+    assert result["outcomes"] == {"failed": 1}
+    _, _, ended = await retried(server, handle.id)
+    assert f"attached to {id}" in ended.err
+
+
 async def test_what_completed_is_undone_from_the_last_to_the_first(
     bench: Bench, server: DevServer, client: Client
 ) -> None:

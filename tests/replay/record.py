@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from temporal_fanout import retry
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import dev_server
 from temporal_fanout.process import end
@@ -32,6 +33,8 @@ RUNS: dict[str, tuple[Any, ...]] = {
     "source": ({"source": "@items.jsonl"}, {"shard_size": 20, "activity": "double"}),
     "invalid": ("text",),
 }
+RETRIES = ("flat", "shards", "activities")
+"""Runs whose failures are retried, too."""
 
 
 async def main() -> None:
@@ -47,11 +50,22 @@ async def main() -> None:
                 for name, args in RUNS.items():
                     given = ({"source": str(items)}, *args[1:]) if name == "source" else args
                     await record(bench, name, given)
+                for name in RETRIES:
+                    await record_retry(bench, name)
 
 
 async def record(bench: Bench, name: str, args: tuple[Any, ...]) -> None:
     """The histories of a run, of its first child and of its shards."""
     handle = await bench.start("ParentWorkflow", *args, id=f"replay-{name}")
+    await _record(bench, handle)
+
+
+async def record_retry(bench: Bench, name: str) -> None:
+    """The same of a retry of the run of this name, by shards of ten."""
+    await _record(bench, await retry(bench.client, f"replay-{name}", options={"shard_size": 10}))
+
+
+async def _record(bench: Bench, handle: WorkflowHandle[Any, Any]) -> None:
     with contextlib.suppress(WorkflowFailureError):
         await handle.result()
     for id in (handle.id, f"{handle.id}.0", f"{handle.id}.s0", f"{handle.id}.s1", f"{handle.id}.s0.s1"):

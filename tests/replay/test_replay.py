@@ -12,7 +12,7 @@ from temporal_fanout.plugin import FanOutPlugin
 from temporal_fanout.workflows.child import ChildWorkflow
 from temporal_fanout.workflows.parent import ParentWorkflow
 from tests.conftest import Bench, working
-from tests.replay.record import FOLDER, RUNS
+from tests.replay.record import FOLDER, RETRIES, RUNS
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
 
@@ -28,6 +28,8 @@ def test_every_workflow_and_way_is_recorded() -> None:
     """Parent, child and shard, and each run that record.py names, are among the histories."""
     names = {path.stem for path in HISTORIES}
     assert {f"replay-{name}" for name in RUNS} <= names
+    for name in RETRIES:
+        assert any(stem.startswith(f"replay-{name}.retry-") for stem in names)
     assert {"replay-flat.0", "replay-shards.s0", "replay-nested.s0.s1", "replay-source.s1"} <= names
 
 

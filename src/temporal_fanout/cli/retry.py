@@ -85,8 +85,11 @@ def retry(
             return await show(client, listing, listing.rows(), output, None, keep=plan.choice.takes)
         note(_said(plan))
         handle, started = await start_retry(client, plan)
+        queue = plan.task_queue if started else (await handle.describe()).task_queue
+        if queue != plan.task_queue:
+            note(f"{plan.id} was started before, on {queue}; if no worker there has the plugin, terminate it first")
         shown = Format.JSON if output is ListFormat.JSON else Format.TABLE
-        code = await follow_and_report(client, handle, started, plan.task_queue, shown)
+        code = await follow_and_report(client, handle, started, queue, shown)
         if not plan.choice.is_compensation:
             note(f"the last outcome of every item: fanout results {id} --merged")
         return code
