@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -76,7 +78,8 @@ func blob(n int) []byte {
 }
 
 func main() {
-	c, err := client.Dial(client.Options{HostPort: os.Args[1]})
+	logger := sdklog.NewStructuredLogger(slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	c, err := client.Dial(client.Options{HostPort: os.Args[1], Logger: logger})
 	if err != nil {
 		log.Fatal(err)
 	}
