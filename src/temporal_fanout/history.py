@@ -39,7 +39,7 @@ from temporal_fanout import lab
 from temporal_fanout.events import Begun, Events, HistoryGone, describe, read_end, read_events, run_ids
 from temporal_fanout.fan_out import SHARD_WORKFLOW
 from temporal_fanout.models import FanOutOptions, InvalidInput, Outcome
-from temporal_fanout.recorded import RECORDED, Start, changed, from_text, planned, work_of
+from temporal_fanout.recorded import RECORDED, Start, changed, from_text, pass_through, planned, work_of
 from temporal_fanout.sources import READ_HISTORY, PageRequest
 from temporal_fanout.work import ACTIVITY, Ended
 
@@ -433,12 +433,8 @@ class _Node:
         if part.start is not None:
             return part.start
         if part.options is None:
-            return planned("", FanOutOptions(), "")
-        model = planned(part.work, part.options, self._task_queue)
-        model.input.payloads.add()  # the item's place
-        if part.options.args:
-            model.input.payloads.extend(await self._client.data_converter.encode(part.options.args))
-        return model
+            return await planned("", FanOutOptions(), "", self._client.data_converter)
+        return await planned(part.work, part.options, self._task_queue, self._client.data_converter)
 
     async def _would_be(self, model: Start, value: tuple[Any, ...]) -> Start | None:
         """The start of an item that was not started; none where its input is not known."""
@@ -448,13 +444,10 @@ class _Node:
         if self._is_recorded:
             start = from_text(value[0])
             if converter.payload_codec is not None:
-                await converter.payload_codec.encode_wrapper(start.input)
+                await pass_through(start, converter.payload_codec.encode)
             return start
         start = changed(model, {})
-        del start.input.payloads[:1]
-        rest = list(start.input.payloads)
-        del start.input.payloads[:]
-        start.input.payloads.extend([*await converter.encode(value), *rest])
+        start.input.payloads[0].CopyFrom((await converter.encode(value))[0])
         return start
 
     async def _learn_totals(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
@@ -15,7 +16,6 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
-from temporalio.api.history.v1 import StartChildWorkflowExecutionInitiatedEventAttributes
 from temporalio.client import Client
 
 from temporal_fanout.choice import Choice
@@ -23,8 +23,14 @@ from temporal_fanout.events import HistoryGone
 from temporal_fanout.history import READ_AHEAD
 from temporal_fanout.listing import Listing, Mark, Row
 from temporal_fanout.models import InvalidInput
-from temporal_fanout.recorded import to_text
+from temporal_fanout.recorded import pass_through, to_text
 from temporal_fanout.sources import HEARTBEAT, POSITIONS, READ_HISTORY, Page, PageRequest
+
+KEPT_BYTES = 64 * 1024 * 1024
+"""Of items of one history that are kept, at most: the server lets a history have 50 MiB."""
+KEPT_SECONDS = 300.0
+_OWN_ITEM = 2
+"""Parts of the place of an item of the run itself, not of a shard."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,45 @@ class _Position:
         return asdict(self) | {"mark": self.mark.to_dict()}
 
 
+@dataclass(frozen=True)
+class _Entry:
+    text: str
+    after: _Position
+
+
+class _Kept:
+    """The chosen items of the long history that was read last, for the pages that are asked for next.
+
+    A parent that is not ours may have ten thousand items in one history, which is read as a whole.
+    """
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._first = 0
+        self._entries: list[_Entry] = []
+
+    def entries(self, key: str, number: int) -> list[_Entry]:
+        """Those from this number on; none where they are not kept."""
+        return self._entries[number - self._first :] if key == self._key and number >= self._first else []
+
+    def keep(self, key: str, first: int, entries: list[_Entry]) -> None:
+        self._key, self._first, self._entries = key, first, entries
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget, entries)
+
+    def _forget(self, entries: list[_Entry]) -> None:
+        if self._entries is entries:
+            self._entries = []
+
+
 class HistorySource:
     """The activity behind a retry; it reads with the client of the worker that runs it."""
 
+    def __init__(self) -> None:
+        self._kept = _Kept()
+
     @activity.defn(name=READ_HISTORY)
     async def read(self, request: PageRequest, choice: dict[str, Any]) -> Page:
-        chosen = _Chosen(activity.client(), Choice.from_dict(choice))
+        chosen = _Chosen(activity.client(), Choice.from_dict(choice), self._kept)
         work = asyncio.create_task(chosen.answer(request))
         heartbeat = activity.heartbeat
         try:
@@ -62,9 +101,11 @@ class HistorySource:
 
 
 class _Chosen:
-    def __init__(self, client: Client, choice: Choice) -> None:
+    def __init__(self, client: Client, choice: Choice, kept: _Kept) -> None:
         self._client = client
         self._choice = choice
+        self._kept = kept
+        self._key = json.dumps([client.namespace, choice.to_dict()])
         self._args: list[Payload] = []
         """Those of the changes, as a history would have them."""
 
@@ -115,21 +156,35 @@ class _Chosen:
         return total, positions, stride
 
     async def _page(self, request: PageRequest, position: _Position | None) -> Page:
+        entries = self._kept.entries(self._key, request.offset) or await self._read(request, position)
         items: list[str] = []
         size, after = 0, None
+        for entry in entries[: request.limit]:
+            size += len(entry.text)
+            if items and size > request.max_bytes:
+                break
+            items.append(entry.text)
+            after = entry.after
+        return Page(items=items, next=after and after.to_dict())
+
+    async def _read(self, request: PageRequest, position: _Position | None) -> list[_Entry]:
+        """The items of a page; where they are of one long history, also those that follow in it, which are kept."""
+        entries: list[_Entry] = []
+        size = 0
         async with contextlib.aclosing(self._rows(position)) as rows:
             async for number, row in rows:
                 if number < request.offset:
                     continue
-                item = await self._text(row)
-                size += len(item)
-                if items and size > request.max_bytes:
+                is_page = len(entries) < request.limit and size < request.max_bytes
+                is_long = len(row.mark.place) == _OWN_ITEM and size < KEPT_BYTES
+                if entries and not is_page and not (is_long and row.mark.run_id == entries[0].after.mark.run_id):
                     break
-                items.append(item)
-                after = _Position(number + 1, row.mark.after(row))
-                if len(items) == request.limit:
-                    break
-        return Page(items=items, next=after and after.to_dict())
+                text = await self._text(row)
+                size += len(text)
+                entries.append(_Entry(text, _Position(number + 1, row.mark.after(row))))
+        if len(entries) > request.limit:
+            self._kept.keep(self._key, request.offset, entries)
+        return entries
 
     # -- backwards: item `offset` is that of number `total - 1 - offset`
 
@@ -182,8 +237,5 @@ class _Chosen:
         start = self._choice.start(row, self._args)
         codec = self._client.data_converter.payload_codec
         if codec is not None:
-            await codec.decode_wrapper(start.input)
-            if isinstance(start, StartChildWorkflowExecutionInitiatedEventAttributes):
-                for value in start.memo.fields.values():
-                    value.CopyFrom((await codec.decode([value]))[0])
+            await pass_through(start, codec.decode)
         return to_text(start)

@@ -8,7 +8,7 @@ that a worker's interceptors add are added anew.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -16,17 +16,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import ParentClosePolicy
 from temporalio.api.history.v1 import (
     ActivityTaskScheduledEventAttributes,
     HistoryEvent,
     StartChildWorkflowExecutionInitiatedEventAttributes,
 )
 from temporalio.common import Priority, RawValue, RetryPolicy, TypedSearchAttributes
-from temporalio.converter import decode_typed_search_attributes
+from temporalio.converter import DataConverter, decode_typed_search_attributes, encode_search_attributes
 from temporalio.exceptions import FailureError
 
 from temporal_fanout.models import FanOutOptions, InvalidInput, Outcome
-from temporal_fanout.work import ACTIVITY, Caller, Ended, as_json, out_of_time, root_cause
+from temporal_fanout.work import ACTIVITY, Caller, Ended, as_json, out_of_time, root_cause, search_attributes
 
 RECORDED = "recorded:"
 """Marks work whose items are recorded starts; what follows is only a name for it."""
@@ -47,16 +48,28 @@ def work_of(start: Start) -> str:
     return start.workflow_type.name
 
 
-def planned(work: str, options: FanOutOptions, task_queue: str) -> Start:
-    """How a fan-out over `work` with these options would start an item on `task_queue`, but for its inputs."""
+async def planned(work: str, options: FanOutOptions, task_queue: str, converter: DataConverter) -> Start:
+    """How a fan-out over `work` with these options starts an item on `task_queue`; the item itself is left empty."""
     start = _blank(work)
     start.task_queue.name = options.task_queue or task_queue
+    start.input.payloads.add()
+    if options.args:
+        start.input.payloads.extend(await converter.encode(options.args))
     if options.priority:
         start.priority.priority_key = options.priority
-    changes = {"timeout": options.timeout.total_seconds()}
     if options.retry.maximum_attempts != 1 or isinstance(start, ActivityTaskScheduledEventAttributes):
         options.retry.apply_to_proto(start.retry_policy)
-    return changed(start, changes)
+    if isinstance(start, ActivityTaskScheduledEventAttributes):
+        if options.heartbeat_timeout is not None:
+            start.heartbeat_timeout.FromTimedelta(options.heartbeat_timeout)
+    else:
+        start.parent_close_policy = ParentClosePolicy.Value(f"PARENT_CLOSE_POLICY_{options.parent_close_policy}")
+        for key, value in options.memo.items():
+            start.memo.fields[key].CopyFrom((await converter.encode([value]))[0])
+        attributes = search_attributes(options)
+        if attributes is not None:
+            encode_search_attributes(attributes, start.search_attributes)
+    return changed(start, {"timeout": options.timeout.total_seconds()})
 
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -135,6 +148,16 @@ def _blank(work: str) -> Start:
     child = StartChildWorkflowExecutionInitiatedEventAttributes()
     child.workflow_type.name = work
     return child
+
+
+async def pass_through(start: Start, codec: Callable[[Sequence[Payload]], Awaitable[list[Payload]]]) -> None:
+    """Replaces every payload of a start by what a codec's `encode` or `decode` makes of it."""
+    payloads = await codec(start.input.payloads)
+    del start.input.payloads[:]
+    start.input.payloads.extend(payloads)
+    if isinstance(start, StartChildWorkflowExecutionInitiatedEventAttributes):
+        for value in start.memo.fields.values():
+            value.CopyFrom((await codec([value]))[0])
 
 
 # -- as text, which is an item of a source

@@ -99,7 +99,7 @@ class Caller:
         self.overhead = 512 + sum(len(arg.payload.data) for arg in self._args)
         self._priority = Priority(priority_key=options.priority) if options.priority else Priority.default
         self._close_policy = workflow.ParentClosePolicy[options.parent_close_policy]
-        self._search_attributes = _search_attributes(options)
+        self._search_attributes = search_attributes(options)
 
     async def call(self, id: str, item: Payload) -> Ended:
         """Runs one item under this id, to its end; raises only what is not the item's fault."""
@@ -219,7 +219,8 @@ def encoded_size(items: Sequence[Any], path: str, start: int = 0) -> int:
     return encoded_size(items[:half], path, start) + encoded_size(items[half:], path, start + half)
 
 
-def _search_attributes(options: FanOutOptions) -> TypedSearchAttributes | None:
+def search_attributes(options: FanOutOptions) -> TypedSearchAttributes | None:
+    """Those of the options, as the SDK has them."""
     if not options.search_attributes:
         return None
     make: dict[type, Any] = {

@@ -51,7 +51,7 @@ async def go_worker(program: Path, address: str) -> AsyncIterator[str]:
         await asyncio.wait_for(process.wait(), 60)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_a_parent_in_go_is_listed_and_retried(program: Path, server: DevServer, client: Client) -> None:
     """Its children and activities are listed; what failed is run once more by its own worker, with the same bytes."""
     orders = [{"customer": f"c-{n}", "fails": n % 2 == 1} for n in range(6)]

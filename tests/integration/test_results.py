@@ -94,6 +94,12 @@ async def test_a_list_is_a_table_json_or_csv(bench: Bench, server: DevServer, cl
         ("0", "1", "2", ""), ("1", "2", "", "Simulated failure for value 2"), ("2", "3", "6", ""),
     ]  # fmt: skip
     assert list(tmp_path.iterdir()) == [file]
+    handle = await bench.start(w.Anything.run, "Echo", [{"a": 'é, "x"'}, "text"], {})
+    await handle.result()
+    found = list(
+        csv.DictReader(io.StringIO((await fanout("results", handle.id, "--output", "csv", address=address)).out))
+    )
+    assert [json.loads(row["result"]) for row in found] == [{"a": 'é, "x"'}, "text"]
 
 
 async def test_items_of_shards_are_listed_as_the_result_has_them(bench: Bench, server: DevServer) -> None:

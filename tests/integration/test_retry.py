@@ -19,10 +19,11 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
-from temporal_fanout import InvalidInput, retry
+from temporal_fanout import InvalidInput, history, retry
 from temporal_fanout.choice import ranges
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import DevServer
+from temporal_fanout.events import read_events
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until
@@ -300,13 +301,42 @@ async def test_thousands_are_retried_through_shards(bench: Bench, server: DevSer
     assert len(history.events) < 500
 
 
+async def test_one_long_history_is_not_read_for_every_page(
+    bench: Bench, server: DevServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The activities of a plain gather are all in one: it is read for the survey, and once for all pages."""
+    whats = [f"{n}" if n % 10 else "fail" for n in range(400)]
+    handle = await bench.start(p.GatherActivities.run, whats, 50)
+    await handle.result()
+    reads: list[str] = []
+
+    async def counting(client: Client, id: str, run_id: str) -> Any:
+        reads.append(id)
+        return await read_events(client, id, run_id)
+
+    monkeypatch.setattr(history, "read_events", counting)
+    options = ["--options", '{"shard_size": 8}']
+    _, result, _ = await retried(server, handle.id, *options)
+    assert result["outcomes"] == {"failed": 40}
+    assert reads == [handle.id] * 2
+    reads.clear()
+    _, result, _ = await retried(server, handle.id, *options, "--outcome", "completed")
+    assert [entry["value"] for entry in result["successful_results"]] == [
+        what for what in whats[::-1] if what != "fail"
+    ]
+
+
 @pytest.mark.parametrize("kind", ["list", "pages", "source"])
 async def test_what_was_never_started_is_retried_where_a_history_has_it(
     bench: Bench, server: DevServer, kind: str
 ) -> None:
     """Its input is in the list, or in a page that was read; where only the source has it, that is said."""
     items = list(range(40)) if kind == "list" else {"activity": "numbers", "args": [40]}
-    options = {"max_concurrency": 2, "tolerated_failure_count": 1, "shard_size": 40 if kind == "pages" else 8}
+    options = {
+        "max_concurrency": 2, "tolerated_failure_count": 1, "shard_size": 40 if kind == "pages" else 8,
+        "args": ["more"], "memo": {"m": [1]}, "timeout": 45, "priority": 2,
+        "search_attributes": {"Customer": "c", "Tags": ["t"]},
+    }  # fmt: skip
     handle = await bench.start(w.Anything.run, "Flaky", items, options)
     with pytest.raises(WorkflowFailureError):
         await handle.result()
@@ -325,6 +355,12 @@ async def test_what_was_never_started_is_retried_where_a_history_has_it(
     merged = await listed(server, handle.id, "--merged")
     assert [row["index"] for row in merged] == [row["input"] for row in merged] == list(range(40))
     assert outcomes_of(merged) == {"completed": 27, "failed": 13}
+    expected = {
+        "more": ["more"], "memo": {"m": [1]}, "timeout": 45.0, "attributes": {"Customer": "c", "Tags": ["t"]},
+        "task_queue": bench.task_queue, "priority": 2,
+    }  # fmt: skip
+    results = [row["result"] for row in merged if row["result"]]
+    assert results == [{"item": result["item"]} | expected for result in results]
 
 
 async def test_a_retry_that_was_stopped_can_be_retried(bench: Bench, server: DevServer) -> None:
