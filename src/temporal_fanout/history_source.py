@@ -65,6 +65,7 @@ class _Kept:
         self._key = ""
         self._first = 0
         self._entries: list[_Entry] = []
+        self.reading = asyncio.Lock()
 
     def entries(self, key: str, number: int) -> list[_Entry]:
         """Those from this number on; none where they are not kept."""
@@ -156,7 +157,9 @@ class _Chosen:
         return total, positions, stride
 
     async def _page(self, request: PageRequest, position: _Position | None) -> Page:
-        entries = self._kept.entries(self._key, request.offset) or await self._read(request, position)
+        is_own = position is not None and len(position.mark.place) == _OWN_ITEM
+        async with self._kept.reading if is_own else contextlib.nullcontext():  # the others may need the same history
+            entries = self._kept.entries(self._key, request.offset) or await self._read(request, position)
         items: list[str] = []
         size, after = 0, None
         for entry in entries[: request.limit]:

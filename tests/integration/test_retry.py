@@ -304,8 +304,8 @@ async def test_thousands_are_retried_through_shards(bench: Bench, server: DevSer
 async def test_one_long_history_is_not_read_for_every_page(
     bench: Bench, server: DevServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The activities of a plain gather are all in one: it is read for the survey, and once for all pages."""
-    whats = [f"{n}" if n % 10 else "fail" for n in range(400)]
+    """The activities of a plain gather are all in one: it is read for the survey, and then for some of the pages."""
+    whats = [f"{n}" if n % 5 else "fail" for n in range(200)]
     handle = await bench.start(p.GatherActivities.run, whats, 50)
     await handle.result()
     reads: list[str] = []
@@ -315,12 +315,11 @@ async def test_one_long_history_is_not_read_for_every_page(
         return await read_events(client, id, run_id)
 
     monkeypatch.setattr(history, "read_events", counting)
-    options = ["--options", '{"shard_size": 8}']
+    options = ["--options", '{"shard_size": 2}', "--max-concurrency", "8"]
     _, result, _ = await retried(server, handle.id, *options)
     assert result["outcomes"] == {"failed": 40}
-    assert reads == [handle.id] * 2
-    reads.clear()
-    _, result, _ = await retried(server, handle.id, *options, "--outcome", "completed")
+    assert 2 <= len(reads) < 10  # of 20 pages; those of the first shards may come in any order
+    _, result, _ = await retried(server, handle.id, "--outcome", "completed", "--options", '{"shard_size": 30}')
     assert [entry["value"] for entry in result["successful_results"]] == [
         what for what in whats[::-1] if what != "fail"
     ]
