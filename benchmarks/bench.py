@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
+from benchmarks.listing import listing
 from benchmarks.measure import ACTIVITIES, BASE, FAN_OUT, GATHER, WIDTHS, Bench, Run
 from benchmarks.report import Report, machine
 from benchmarks.worker import METRICS, worker_process
@@ -44,6 +45,9 @@ def arguments() -> argparse.Namespace:
         "--against", type=Path, metavar="DIR", help="instead, 1,000 children with another checkout's code"
     )
     parser.add_argument("--source", type=int, metavar="N", help="instead, once N activities from a file of N lines")
+    parser.add_argument(
+        "--listing", type=int, metavar="N", help="instead, list and retry N children, list 10 N activities"
+    )
     return parser.parse_args()
 
 
@@ -62,6 +66,11 @@ async def main(options: argparse.Namespace, console: Console) -> int:
     if options.against:
         async with server() as client:
             await against(client, options.against, console)
+        return ExitCode.DONE
+    if options.listing:
+        with tempfile.TemporaryDirectory() as folder:
+            async with server() as client, bench(client, folder=folder) as own:
+                await listing(client, own, options.listing, Path(folder), console)
         return ExitCode.DONE
     runs: list[Run] = []
     described: dict[str, Any] = {}

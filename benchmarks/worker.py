@@ -27,7 +27,7 @@ from temporalio.runtime import (
 )
 from temporalio.worker import Worker
 
-from benchmarks.workflows import Child, FanOut, Gather
+from benchmarks.workflows import Child, FanOut, Flaky, Gather
 from temporal_fanout.client import connect, runtime
 from temporal_fanout.endpoint import metered
 from temporal_fanout.plugin import FanOutPlugin
@@ -77,7 +77,7 @@ async def main(task_queue: str, metrics: str, *source_roots: str) -> None:
     worker = Worker(
         await connect(30, core=core),
         task_queue=task_queue,
-        workflows=[Child, Gather, FanOut],
+        workflows=[Child, Flaky, Gather, FanOut],
         activities=[echo],
         plugins=[FanOutPlugin(source_roots)],
     )

@@ -3,6 +3,7 @@
 import asyncio
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from temporal_fanout import Source, fan_out
 
@@ -13,6 +14,18 @@ class Child:
 
     @workflow.run
     async def run(self, value: int) -> int:
+        return value
+
+
+@workflow.defn(name="BenchFlaky")
+class Flaky:
+    """The same, but fails unless a retry runs it."""
+
+    @workflow.run
+    async def run(self, value: int) -> int:
+        parent = workflow.info().parent
+        if parent is None or ".retry-" not in parent.workflow_id:
+            raise ApplicationError("not yet")
         return value
 
 

@@ -23,15 +23,15 @@ from tests.conftest import Bench, until
 
 
 @contextlib.asynccontextmanager
-async def working_for_all(client: Client) -> AsyncIterator[Bench]:
-    """A worker that also knows the parents that are not ours."""
+async def working_for_all(client: Client, plugin: bool = True) -> AsyncIterator[Bench]:
+    """A worker that also knows the parents that are not ours; without the plugin, it knows nothing of this package."""
     task_queue = f"q-{uuid.uuid4().hex[:12]}"
     async with Worker(
         client,
         task_queue=task_queue,
         workflows=[ParentWorkflow, ChildWorkflow, *w.WORKFLOWS, *p.WORKFLOWS],
         activities=[*w.ACTIVITIES, *p.ACTIVITIES],
-        plugins=[FanOutPlugin()],
+        plugins=[FanOutPlugin()] if plugin else [],
     ):
         yield Bench(client, task_queue)
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.api.common.v1 import Payload
+from temporalio.common import (
+    Priority,
+    RawValue,
+    RetryPolicy,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+)
+from temporalio.exceptions import ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 
 from temporal_fanout import FanOutOptions, fan_out
 
@@ -135,5 +145,142 @@ class Besides:
         await workflow.execute_activity(act, "own", start_to_close_timeout=timedelta(seconds=10))
 
 
-WORKFLOWS: list[type] = [Act, Gather, GatherActivities, Entity, Leaver, Retried, Besides]
-ACTIVITIES: list[Any] = [act]
+@workflow.defn
+class Flaky:
+    """Fails as often as it is told to, and completes where it is run by as many retries."""
+
+    @workflow.run
+    async def run(self, item: Any, *more: Any) -> dict[str, Any]:
+        info = workflow.info()
+        handle_flaky(item, info.parent.workflow_id if info.parent else "")
+        timeout = info.execution_timeout.total_seconds() if info.execution_timeout else None
+        attributes = {pair.key.name: pair.value for pair in info.typed_search_attributes}
+        return {
+            "item": item, "more": list(more), "memo": workflow.memo(), "timeout": timeout, "attributes": attributes,
+            "task_queue": info.task_queue, "priority": info.priority.priority_key,
+        }  # fmt: skip
+
+
+@activity.defn
+async def flaky(item: Any, *more: Any) -> list[Any]:
+    """The same as an activity."""
+    handle_flaky(item, activity.info().workflow_id or "")
+    return [item, *more]
+
+
+def handle_flaky(item: Any, parent_id: str) -> None:
+    times = item.get("fails", 0) if isinstance(item, dict) else item % 3
+    if parent_id.count(".retry-") < times:
+        raise ApplicationError(f"not yet: {times}", type=f"Not{times}", non_retryable=True)
+
+
+@workflow.defn
+class GatherFlaky:
+    """A plain gather over `Flaky`, each with further arguments and options of its own, on another task queue."""
+
+    @workflow.run
+    async def run(self, items: list[Any], task_queue: str) -> None:
+        key = SearchAttributeKey.for_keyword("Customer")
+        children = [
+            workflow.execute_child_workflow(
+                Flaky.run,
+                args=[item, n, b"\x00\xff"[n % 2 :].decode("latin1")],
+                id=f"{workflow.info().workflow_id}-flaky-{n}",
+                task_queue=task_queue,
+                execution_timeout=timedelta(seconds=50 + n),
+                memo={"n": n},
+                search_attributes=TypedSearchAttributes([SearchAttributePair(key, f"c-{n}")]),
+                priority=Priority(priority_key=1 + n % 5),
+            )
+            for n, item in enumerate(items)
+        ]
+        activities = [
+            workflow.execute_activity(
+                flaky, args=[item, n], task_queue=task_queue, start_to_close_timeout=timedelta(seconds=50)
+            )
+            for n, item in enumerate(items)
+        ]
+        await asyncio.gather(*children, *activities, return_exceptions=True)
+
+
+@workflow.defn
+class EntityFlaky:
+    """Handles two items a run by `Flaky`, whatever becomes of them, and continues as new with the rest."""
+
+    @workflow.run
+    async def run(self, items: list[Any]) -> None:
+        id = workflow.info().workflow_id
+        children = [
+            workflow.execute_child_workflow("Flaky", item, id=f"{id}:{len(items)}:{n}")
+            for n, item in enumerate(items[:2])
+        ]
+        await asyncio.gather(*children, return_exceptions=True)
+        if len(items) > 2:
+            workflow.continue_as_new(items[2:])
+
+
+@workflow.defn
+class Raw:
+    """Takes and gives back whatever payload it is given; fails unless a retry runs it."""
+
+    @workflow.run
+    async def run(self, what: RawValue) -> RawValue:
+        parent = workflow.info().parent
+        if parent is None or ".retry-" not in parent.workflow_id:
+            raise ApplicationError("not yet")
+        return what
+
+
+@workflow.defn
+class GatherRaw:
+    """Gives `Raw` payloads of these encodings and these bytes."""
+
+    @workflow.run
+    async def run(self, payloads: list[tuple[str, str]]) -> None:
+        raw = [
+            RawValue(Payload(metadata={"encoding": encoding.encode(), "more": b"\xff"}, data=base64.b64decode(data)))
+            for encoding, data in payloads
+        ]
+        children = [workflow.execute_child_workflow(Raw.run, one) for one in raw]
+        await asyncio.gather(*children, return_exceptions=True)
+
+
+@workflow.defn
+class Again:
+    """Tries a child again, under the same id, until it completes; and starts one whose id is taken."""
+
+    @workflow.run
+    async def run(self) -> None:
+        id = f"{workflow.info().workflow_id}-again"
+        for what in ("fail", "fail", "complete"):
+            with contextlib.suppress(ChildWorkflowError):
+                await workflow.execute_child_workflow(Act.run, what, id=id)
+        left = await workflow.start_child_workflow(Act.run, "sleep", id=f"{id}-2")
+        with contextlib.suppress(WorkflowAlreadyStartedError):
+            await workflow.start_child_workflow(Act.run, "complete", id=f"{id}-2")
+        left.cancel()
+        with contextlib.suppress(ChildWorkflowError):
+            await left
+
+
+@workflow.defn
+class Refund:
+    """Undoes an item: tells in which order that was done by when it started."""
+
+    @workflow.run
+    async def run(self, item: Any) -> list[Any]:
+        return ["undone", item]
+
+
+@workflow.defn
+class Childless:
+    @workflow.run
+    async def run(self) -> None:
+        return None
+
+
+WORKFLOWS: list[type] = [
+    Act, Gather, GatherActivities, Entity, Leaver, Retried, Besides, Flaky, GatherFlaky, EntityFlaky, Raw, GatherRaw,
+    Again, Refund, Childless,
+]  # fmt: skip
+ACTIVITIES: list[Any] = [act, flaky]

@@ -1,6 +1,8 @@
 """A Distributed Map for Temporal: fan one workflow out over any number of children, under limits."""
 
+from temporal_fanout.events import HistoryGone
 from temporal_fanout.fan_out import fan_out
+from temporal_fanout.history import ItemOutcome, outcomes
 from temporal_fanout.models import (
     Failure,
     FanOutOptions,
@@ -13,6 +15,7 @@ from temporal_fanout.models import (
     ToleratedFailureExceeded,
 )
 from temporal_fanout.plugin import FanOutPlugin
+from temporal_fanout.retry import retry
 
 __all__ = [
     "Failure",
@@ -20,10 +23,14 @@ __all__ = [
     "FanOutPlugin",
     "FanOutResult",
     "FanOutStopped",
+    "HistoryGone",
     "InvalidInput",
+    "ItemOutcome",
     "Outcome",
     "Source",
     "SourceFailed",
     "ToleratedFailureExceeded",
     "fan_out",
+    "outcomes",
+    "retry",
 ]

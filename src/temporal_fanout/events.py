@@ -86,7 +86,7 @@ class End:
 class Begun:
     """A child or an activity, from its start on."""
 
-    __slots__ = ("at", "attributes", "end", "id", "is_activity", "run_id", "type")
+    __slots__ = ("at", "attempt", "attributes", "end", "id", "is_activity", "run_id", "type")
 
     def __init__(self, event: HistoryEvent) -> None:
         self.attributes: Any
@@ -103,6 +103,8 @@ class Begun:
         """When it was started, in seconds since 1970."""
         self.run_id = ""
         """Of a child, its first run; empty before it was seen to run."""
+        self.attempt = 0
+        """Of an activity, its last attempt, which its history tells when that has ended; 0: not known here."""
         self.end: End | None = None
 
     async def ended(self, converter: DataConverter) -> Ended | None:
@@ -181,6 +183,10 @@ def take(event: HistoryEvent, events: Events, begun: dict[int, Begun]) -> None:
         child = event.child_workflow_execution_started_event_attributes
         if child.initiated_event_id in begun:
             begun[child.initiated_event_id].run_id = child.workflow_execution.run_id
+    elif kind == _E.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+        attempt = event.activity_task_started_event_attributes
+        if attempt.scheduled_event_id in begun:
+            begun[attempt.scheduled_event_id].attempt = attempt.attempt
     elif kind in (_E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED, _E.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED):
         one = begun[event.event_id] = Begun(event)
         events.changed_at = one.at
@@ -194,15 +200,17 @@ def take(event: HistoryEvent, events: Events, begun: dict[int, Begun]) -> None:
 async def read_end(client: Client, workflow_id: str, run_id: str) -> End | None:
     """How a workflow closed, after its retries and continue-as-new; None while it is open. Raises as `read_events`."""
     while True:
-        request = _request(client, workflow_id, run_id)
-        request.history_event_filter_type = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
-        events = (await _ask(client, request)).history.events
-        if not events:
-            return None
-        end = End(events[-1])
-        run_id = getattr(end.attributes, "new_execution_run_id", "")
+        end = await _read_close(client, workflow_id, run_id)
+        run_id = getattr(end.attributes, "new_execution_run_id", "") if end else ""
         if not run_id:
             return end
+
+
+async def _read_close(client: Client, workflow_id: str, run_id: str) -> End | None:
+    request = _request(client, workflow_id, run_id)
+    request.history_event_filter_type = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
+    events = (await _ask(client, request)).history.events
+    return End(events[-1]) if events and events[-1].event_type in _CLOSES else None
 
 
 async def run_ids(client: Client, workflow_id: str) -> list[str]:
@@ -212,13 +220,28 @@ async def run_ids(client: Client, workflow_id: str) -> list[str]:
     """
     runs = [(await describe(client, workflow_id)).execution.run_id]
     while True:
-        request = _request(client, workflow_id, runs[0])
-        request.maximum_page_size = 1
-        started = (await _ask(client, request)).history.events[0].workflow_execution_started_event_attributes
+        started = await read_started(client, workflow_id, runs[0])
         cron = ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE
         if not started.continued_execution_run_id or started.initiator == cron:
             return runs
         runs.insert(0, started.continued_execution_run_id)
+
+
+async def read_started(client: Client, workflow_id: str, run_id: str) -> WorkflowExecutionStartedEventAttributes:
+    """How a run was started. Raises as `read_events`."""
+    request = _request(client, workflow_id, run_id)
+    request.maximum_page_size = 1
+    return (await _ask(client, request)).history.events[0].workflow_execution_started_event_attributes
+
+
+async def read_attempts(client: Client, workflow_id: str, run_id: str) -> int:
+    """How often a workflow was tried, from its first run on; what it is at where it runs. Raises as `read_events`."""
+    while True:
+        end = await _read_close(client, workflow_id, run_id)
+        following = getattr(end.attributes, "new_execution_run_id", "") if end else ""
+        if not following:
+            return (await read_started(client, workflow_id, run_id)).attempt
+        run_id = following
 
 
 async def describe(client: Client, workflow_id: str) -> WorkflowExecutionInfo:

@@ -30,6 +30,11 @@ _FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.2, 1.0
 _OWN_RETRY_SECONDS = 30.0
 """A call that lasted longer had reached the server: the client's own retries take about 10 s."""
 
+_REUSE = {
+    False: WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    True: WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+}
+
 _LOST = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.UNKNOWN)
 
 
@@ -48,10 +53,12 @@ async def start_or_attach(
     task_queue: str,
     args: Sequence[Any],
     memo: Mapping[str, Any] | None = None,
+    again: bool = False,
 ) -> tuple[WorkflowHandle[Any, Any], bool]:
     """The run of this id, started unless it is there, open or closed; and whether it was started now.
 
-    Raises `InvalidInput` where the server cannot take the input.
+    With `again`, one that has closed without completing is no obstacle. Raises `InvalidInput` where the server cannot
+    take the input.
     """
     started = False
     try:
@@ -61,7 +68,7 @@ async def start_or_attach(
             id=id,
             task_queue=task_queue,
             memo=memo,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_reuse_policy=_REUSE[again],
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         )
         started = True

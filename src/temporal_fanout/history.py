@@ -13,6 +13,11 @@ An item that was never started leaves no event. Such items are known as far as s
   source; or that of the run's inputs which is an array and has each item that was started at its place;
 - a run that completed is taken to have started all, unless its result is a fan-out's and says otherwise.
 
+Where an item was never started, its input is known from the list of items, or from a page of the source that was read
+for it; else only its number is.
+
+An id that occurs twice in one history is one item that its workflow tried again: what became of it last is its outcome.
+
 So what cannot be known is how many items followed the last one that was started, or the last shard that was opened, in
 a run that closed before its end and made its items itself, or had several fan-outs (`RunHistory.rest_known` is False);
 and what followed in a fan-out whose `FanOutStopped` the run caught.
@@ -22,8 +27,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -32,15 +37,20 @@ from temporalio.client import Client
 
 from temporal_fanout import lab
 from temporal_fanout.events import Begun, Events, HistoryGone, describe, read_end, read_events, run_ids
-from temporal_fanout.models import InvalidInput, Outcome
+from temporal_fanout.models import FanOutOptions, InvalidInput, Outcome
+from temporal_fanout.recorded import RECORDED, Start, changed, from_text, pass_through, planned, work_of
 from temporal_fanout.shards import SHARD_WORKFLOW
-from temporal_fanout.sources import PageRequest
-from temporal_fanout.work import Ended
+from temporal_fanout.sources import READ_HISTORY, PageRequest
+from temporal_fanout.work import ACTIVITY, Ended
 
 READ_AHEAD = 4
 """Shards whose histories are held at once, at most: each has under 5,000 events and 10 MB."""
 _ASKED_AT_ONCE = 8
 _PAGE_REQUEST = {field.name for field in fields(PageRequest)}
+
+Place: TypeAlias = tuple[int, ...]
+"""Where an item stands in the histories of a run: 0 and its number among a workflow's own items, or first, for each
+shard on the way, that shard's number from 1 on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,10 @@ class ItemOutcome:
     """The name of its fan-out, if that has one."""
     parent_id: str = ""
     """The workflow that started it: the run, or a shard of it."""
+    attempt: int = 0
+    """Of an activity that has ended, its last attempt, from 1 on; of a child its own histories tell: 0."""
+    start: Start | None = field(default=None, repr=False, compare=False)
+    """The attributes of the event that started it; of one that was not started, how it would have been, if known."""
 
 
 async def outcomes(client: Client, workflow_id: str, run_id: str | None = None) -> AsyncIterator[ItemOutcome]:
@@ -115,21 +129,40 @@ class RunHistory:
 
     async def outcomes(self) -> AsyncIterator[ItemOutcome]:
         """What became of every child and activity of this run, as the function of this name gives it."""
-        parts: deque[_Part] = deque([_Node(self._client, self, self.workflow_id, self.run_id, is_run=True)])
+        async for _, item in self.places():
+            yield item
+
+    async def places(
+        self, start: Place = (), ahead: int = READ_AHEAD
+    ) -> AsyncGenerator[tuple[Place, ItemOutcome], None]:
+        """The same from the item at `start` on, each with its place; of what comes before, only the parents are read.
+
+        `ahead` is how many shards are read at once. Places stay as they are once the run is `settled`. After a start
+        in the middle, the attributes that need every history mean nothing.
+        """
+        root = _Node(self._client, self, self.workflow_id, self.run_id, is_run=True)
+        parts: deque[tuple[Place, _Part]] = deque([((), root)])
         try:
             while parts:
-                _read_ahead(parts)
-                part = parts.popleft()
+                _read_ahead([part for _, part in parts], ahead)
+                at, part = parts.popleft()
                 if isinstance(part, _Node):
                     await part.read()
-                    for item in part.items:
-                        yield item
-                    parts.extendleft(reversed(part.rest))
+                    first = _skipped(start, at)
+                    if first == 0:
+                        own = (*at, 0)
+                        for number in range(_skipped(start, own), len(part.items)):
+                            yield (*own, number), part.items[number]
+                    rest = [((*at, number), one) for number, one in enumerate(part.rest, 1) if number >= first]
+                    parts.extendleft(reversed(rest))
                 else:
+                    skipped, number = _skipped(start, at), 0
                     async for item in part:
-                        yield item
+                        if number >= skipped:
+                            yield (*at, number), item
+                        number += 1
         finally:
-            for part in parts:
+            for _, part in parts:
                 if isinstance(part, _Node):
                     part.cancel()
 
@@ -150,12 +183,28 @@ class _FanOut:
     """Index after the last of all its items."""
     values: Sequence[Any] | None = None
     """All its items from the first on, where they are known."""
+    options: FanOutOptions | None = None
+    """Where they are known."""
+    start: Start | None = None
+    """How the first of its items was started, here."""
+    pages: list[tuple[int, list[Any]]] = field(default_factory=list)
+    """Of a source, what was read of it here: where a page starts, and its items."""
 
     @classmethod
     def of_shard(cls, spec: dict[str, Any]) -> _FanOut:
         """Of a shard, from its input: nothing of it is started yet."""
         start, total = spec["start"], spec["start"] + spec["count"]
-        return cls(spec["name"], spec["item_prefix"], spec["work"], start, start, total, spec.get("items"))
+        options = FanOutOptions.from_dict(spec["options"])
+        return cls(spec["name"], spec["item_prefix"], spec["work"], start, start, total, spec.get("items"), options)
+
+    def value(self, index: int) -> tuple[Any, ...]:
+        """The item of this index; empty where it is not known."""
+        if self.values is not None:
+            return (self.values[index - self.first],)
+        for first, items in self.pages:
+            if first <= index < first + len(items):
+                return (items[index - first],)
+        return ()
 
 
 class _Node:
@@ -177,10 +226,11 @@ class _Node:
         """The part of the fan-out that this workflow runs, if it is a shard."""
         self._fan_outs: dict[str, _FanOut] = {}
         self._shards: list[_FanOut] = []
-        self._next: dict[tuple[str, str], int] = {}
-        self._at: dict[str, int] = {}
-        """Where in `items` those of a fan-out are, by their ids."""
+        self._next: dict[str, int] = {}
         self._surveyed: list[int] = []
+        self._pages: list[tuple[int, list[Any]]] = []
+        self._is_recorded = False
+        self._task_queue = ""
 
     @property
     def is_begun(self) -> bool:
@@ -200,6 +250,7 @@ class _Node:
 
     async def _read(self) -> None:
         self._events = events = await read_events(self._client, self._id, self._run_id)
+        self._task_queue = events.started.task_queue.name
         run = self._run
         run.changed_at = max(run.changed_at, events.changed_at)
         if self._is_run:
@@ -212,10 +263,13 @@ class _Node:
         if events.started.workflow_type.name == SHARD_WORKFLOW:
             self._shard = await self._own_part()
             self._fan_outs[self._shard.name] = self._shard
-        for one in events.begun:
+            self._is_recorded = self._shard.work.startswith(RECORDED)
+        for one in _last_starts(events.begun):
             await self._add(one)
         if self._shard is None:
             await self._learn_totals()
+        if len(self._fan_outs) == 1:
+            next(iter(self._fan_outs.values())).pages = self._pages
         for fan_out in self._fan_outs.values():
             if fan_out.total is not None and fan_out.end < fan_out.total:
                 if events.close is None:
@@ -238,30 +292,27 @@ class _Node:
             self._run.settled = False
         outcome = ended.outcome if ended else None
         started = outcome is not Outcome.NOT_STARTED
-        again = self._at.get(one.id)
-        index, name = self._place(one) if again is None else (self.items[again].index, self.items[again].fan_out)
-        item = ItemOutcome(
-            index=index,
-            child_id=one.id,
-            child_type=one.type,
-            outcome=outcome,
-            inputs=tuple(inputs),
-            result=ended.result if ended else None,
-            error=ended.error if ended else "",
-            type=ended.type if ended else "",
-            started_at=datetime.fromtimestamp(one.at, UTC) if started else None,
-            seconds=self._seconds(one) if started and ended else None,
-            run_id=one.run_id,
-            task_queue=one.attributes.task_queue.name,
-            fan_out=name,
-            parent_id=self._id,
+        index, name = self._place(one)
+        self.items.append(
+            ItemOutcome(
+                index=index,
+                child_id=one.id,
+                child_type=one.type,
+                outcome=outcome,
+                inputs=tuple(inputs),
+                result=ended.result if ended else None,
+                error=ended.error if ended else "",
+                type=ended.type if ended else "",
+                started_at=datetime.fromtimestamp(one.at, UTC) if started else None,
+                seconds=self._seconds(one) if started and ended else None,
+                run_id=one.run_id,
+                task_queue=one.attributes.task_queue.name,
+                fan_out=name,
+                parent_id=self._id,
+                attempt=one.attempt,
+                start=one.attributes,
+            )
         )
-        if again is not None:  # it was held, and ran again
-            self.items[again] = item
-            return
-        if index is not None:
-            self._at[one.id] = len(self.items)
-        self.items.append(item)
 
     async def _ended(self, one: Begun) -> Ended | None:
         """None: it still runs."""
@@ -307,13 +358,14 @@ class _Node:
         name, _, number = one.id[len(before) :].rpartition(".")
         if self._shard is not None:
             name = self._shard.name
-        index = self._next.get((name, one.type), first)
+        index = self._next.get(name, first)
         if number != str(index):
             return None, ""
-        self._next[name, one.type] = index + 1
+        self._next[name] = index + 1
         prefix = one.id.removesuffix(number)
         fan_out = self._fan_outs.setdefault(name, _FanOut(name, prefix, one.type, first, first))
         fan_out.end = max(fan_out.end, index + 1)
+        fan_out.start = fan_out.start or one.attributes
         return index, name
 
     async def _is_reading(self, one: Begun) -> bool:
@@ -325,9 +377,12 @@ class _Node:
         request = await self._value(inputs)
         if not isinstance(request, dict) or request.keys() != _PAGE_REQUEST:
             return False
-        if request["limit"] == 0 and one.end is not None and one.end.outcome is Outcome.COMPLETED:
+        self._is_recorded |= one.type == ACTIVITY + READ_HISTORY
+        if one.end is not None and one.end.outcome is Outcome.COMPLETED:
             page = await self._value(one.end.attributes.result.payloads)
-            if isinstance(page, dict) and _is_count(page.get("total")):
+            if request["limit"] and isinstance(page, dict) and isinstance(page.get("items"), list):
+                self._pages.append((request["offset"], page["items"]))
+            if not request["limit"] and isinstance(page, dict) and _is_count(page.get("total")):
                 self._surveyed.append(page["total"])
         return True
 
@@ -345,6 +400,7 @@ class _Node:
         self._shards.append(part)
         whole = self._fan_outs.setdefault(part.name, _FanOut(part.name, part.prefix, part.work, 0, 0))
         whole.end = max(whole.end, part.total or 0)
+        whole.options = whole.options or part.options
         if one.run_id:
             self.rest.append(_Node(self._client, self._run, one.id, one.run_id))
         elif one.end is not None or self._events.close is not None:
@@ -355,21 +411,44 @@ class _Node:
     # -- what was not started
 
     async def _not_started(self, part: _FanOut, why: Ended | None = None) -> AsyncIterator[ItemOutcome]:
+        model = await self._model(part)
         for index in range(part.end, part.total or 0):
-            inputs: Sequence[Payload] = ()
-            if part.values is not None:
-                inputs = await self._client.data_converter.encode([part.values[index - part.first]])
+            start = await self._would_be(model, part.value(index))
             yield ItemOutcome(
                 index,
                 f"{part.prefix}{index}",
-                part.work,
+                work_of(start) if start and work_of(start) else part.work.removeprefix(RECORDED),
                 Outcome.NOT_STARTED,
-                inputs,
+                tuple(start.input.payloads) if start else (),
                 error=why.error if why else "",
                 type=why.type if why else "",
+                task_queue=start.task_queue.name if start else "",
                 fan_out=part.name,
                 parent_id=self._id,
+                start=start if start and work_of(start) else None,
             )
+
+    async def _model(self, part: _FanOut) -> Start:
+        """How the items of a fan-out are started: as its first was, else as its options say; nameless if unknown."""
+        if part.start is not None:
+            return part.start
+        if part.options is None:
+            return await planned("", FanOutOptions(), "", self._client.data_converter)
+        return await planned(part.work, part.options, self._task_queue, self._client.data_converter)
+
+    async def _would_be(self, model: Start, value: tuple[Any, ...]) -> Start | None:
+        """The start of an item that was not started; none where its input is not known."""
+        if not value:
+            return None
+        converter = self._client.data_converter
+        if self._is_recorded:
+            start = from_text(value[0])
+            if converter.payload_codec is not None:
+                await pass_through(start, converter.payload_codec.encode)
+            return start
+        start = changed(model, {})
+        start.input.payloads[0].CopyFrom((await converter.encode(value))[0])
+        return start
 
     async def _learn_totals(self) -> None:
         """How many items the fan-outs of the run have, as far as that can be known: see above."""
@@ -394,7 +473,7 @@ class _Node:
         name = options.name or ""
         prefix = f"{self._id}." + (f"{name}." if name else "")
         values = items if isinstance(items, list) else None
-        self._fan_outs[name] = _FanOut(name, prefix, work, 0, 0, values=values)
+        self._fan_outs[name] = _FanOut(name, prefix, work, 0, 0, values=values, options=options)
 
     async def _learn_total(self, fan_out: _FanOut) -> None:
         said = await self._said()
@@ -447,11 +526,26 @@ class _Node:
 _Part: TypeAlias = _Node | AsyncIterator[ItemOutcome]
 
 
-def _read_ahead(parts: deque[_Part]) -> None:
+def _read_ahead(parts: Iterable[_Part], ahead: int) -> None:
     nodes = [part for part in parts if isinstance(part, _Node)]
     idle = [node for node in nodes if not node.is_begun]
-    for node in idle[: max(0, READ_AHEAD - len(nodes) + len(idle))]:
+    for node in idle[: max(0, ahead - len(nodes) + len(idle))]:
         node.begin()
+
+
+def _skipped(start: Place, at: Place) -> int:
+    """How many parts of what is at this place come before the start."""
+    return start[len(at)] if len(start) > len(at) and start[: len(at)] == at else 0
+
+
+def _last_starts(begun: Iterable[Begun]) -> Iterable[Begun]:
+    """One of each id, the last, at the place of the first. One that found its id taken counts only if it is alone."""
+    last: dict[tuple[bool, str], Begun] = {}
+    for one in begun:
+        is_refused = one.end is not None and one.end.is_start_failure
+        if (one.is_activity, one.id) not in last or not is_refused:
+            last[one.is_activity, one.id] = one
+    return last.values()
 
 
 def _is_spec(value: Any) -> bool:

@@ -33,10 +33,11 @@ from temporal_fanout.models import (
     SourceFailed,
     ToleratedFailureExceeded,
 )
+from temporal_fanout.recorded import caller_for
 from temporal_fanout.shards import Shards
 from temporal_fanout.sources import SourceError
 from temporal_fanout.tally import Tally
-from temporal_fanout.work import Caller, Ended, as_json, root_cause
+from temporal_fanout.work import Ended, as_json, root_cause
 
 LANES_PER_SHARD = 50
 """Lanes of a shard while others wait to be opened, so that a run of 100 lanes has two shards at work."""
@@ -100,7 +101,7 @@ class Node:
         self._spec = spec
         self._control = control
         self._options = FanOutOptions.from_dict(spec["options"])
-        self._caller = Caller(spec["work"], self._options)
+        self._caller = caller_for(spec["work"], self._options)
         self._units: deque[Unit] = deque([Range(spec["start"], spec["count"])])
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._items: set[str] = set()
@@ -263,7 +264,7 @@ class Node:
         self._items.discard(id)
         if ended.outcome is Outcome.COMPLETED:
             self.teller.finished(item.index, id, ended, workflow.time() - began)
-            value, size = as_json(item.payload), len(item.payload.data)
+            value, size = self._caller.shown(item.payload), len(item.payload.data)
             result_size = len(ended.result.data) if ended.result else 0
             self._largest_result = max(self._largest_result, result_size)
             self._tally.completed(item.index, value, as_json(ended.result), size + result_size)
@@ -278,7 +279,7 @@ class Node:
     def _fail(self, held: Held) -> None:
         item, ended = held.item, held.ended
         self.teller.finished(item.index, held.id, ended, held.seconds)
-        failure = Failure(item.index, as_json(item.payload), ended.outcome, ended.error, ended.type)
+        failure = Failure(item.index, self._caller.shown(item.payload), ended.outcome, ended.error, ended.type)
         self._tally.failed(failure, len(item.payload.data))
         self._check_tolerance()
 
@@ -471,7 +472,7 @@ class Node:
             {
                 "index": index,
                 "child_id": held.id,
-                "input": as_json(held.item.payload),
+                "input": self._caller.shown(held.item.payload),
                 "outcome": str(held.ended.outcome),
                 "error": held.ended.error,
                 "type": held.ended.type,
@@ -502,7 +503,7 @@ class Node:
             held = self._held.pop(index)
             payload = held.item.payload
             if given:
-                payload = workflow.payload_converter().to_payload(given["input"])
+                payload = self._caller.given(payload, given["input"])
             if skip:
                 self._fail(held)
             else:

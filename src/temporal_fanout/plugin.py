@@ -23,11 +23,13 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from temporal_fanout import telemetry
 from temporal_fanout.control import Control
+from temporal_fanout.history_source import HistorySource
 from temporal_fanout.metrics import NO_SCENARIO, RECORDER, Recorder, Run
 from temporal_fanout.models import Outcome
 from temporal_fanout.shards import SHARD_WORKFLOW
 from temporal_fanout.sources import FileSource
 from temporal_fanout.work import name_of
+from temporal_fanout.workflows.retry import FanOutRetry
 from temporal_fanout.workflows.shard import FanOutShard
 
 
@@ -44,7 +46,7 @@ class Expected:
 
 
 class FanOutPlugin(SimplePlugin):
-    """Registers the shard workflow and the file source, lets the sandbox share this package's modules, and counts.
+    """Registers the workflows of shards and retries, and the sources; lets the sandbox share this package; and counts.
 
     `source_roots` are the addresses below which `Source.file` may read, as `/data` or `s3://bucket/exports`: a source
     is named by whoever starts a workflow, so without a root it may read nothing. The metrics (docs/metrics.md) go
@@ -58,8 +60,8 @@ class FanOutPlugin(SimplePlugin):
         self._expected = [(name_of(one.parent), name_of(one.work), one.scenario) for one in expected]
         super().__init__(
             "temporal-fanout",
-            workflows=[FanOutShard],
-            activities=[FileSource(source_roots).read_file],
+            workflows=[FanOutShard, FanOutRetry],
+            activities=[FileSource(source_roots).read_file, HistorySource().read],
             workflow_runner=_pass_through,
         )
 

@@ -26,9 +26,12 @@ from temporal_fanout.work import root_cause
 
 PAGE_BYTES = 1024 * 1024
 """Of one page, at most; the server refuses a payload over 2 MiB."""
-_POSITIONS = 4096
+POSITIONS = 4096
 """Of a survey, at most: then every second one is left out, and the stride doubles."""
-_HEARTBEAT = timedelta(seconds=60)
+HEARTBEAT = timedelta(seconds=60)
+READ_FILE = "fanout_read_file"
+READ_HISTORY = "fanout_read_history"
+"""The sources that are ours, which heartbeat."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ async def _ask(source: dict[str, Any], request: PageRequest) -> dict[str, Any]:
             args=[asdict(request), *source["args"]],
             task_queue=source["task_queue"],
             schedule_to_close_timeout=timeout,
-            heartbeat_timeout=min(_HEARTBEAT, timeout) if source["activity"] == "fanout_read_file" else None,
+            heartbeat_timeout=min(HEARTBEAT, timeout) if source["activity"] in (READ_FILE, READ_HISTORY) else None,
             retry_policy=RetryPolicy(maximum_attempts=5),
         )
     except ActivityError as error:
@@ -136,13 +139,13 @@ class FileSource:
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = [_absolute(root) for root in roots]
 
-    @activity.defn(name="fanout_read_file")
+    @activity.defn(name=READ_FILE)
     async def read_file(self, request: PageRequest, file: dict[str, str]) -> Page:
         address = self._allowed(file["address"])
         heartbeat = activity.heartbeat
         read = _survey_file if request.limit == 0 else _read_page
         work = asyncio.get_running_loop().run_in_executor(None, read, address, file["format"], request)
-        while not (await asyncio.wait([work], timeout=_HEARTBEAT.total_seconds() / 4))[0]:
+        while not (await asyncio.wait([work], timeout=HEARTBEAT.total_seconds() / 4))[0]:
             heartbeat()
         return await work
 
@@ -250,7 +253,7 @@ def _survey_file(address: str, format: str, request: PageRequest) -> Page:
                 raise InvalidInput(f"source: {address} has an item of over 1 MiB at byte {start}; give a reference")
             if total % stride == 0:
                 positions.append(start)
-                if len(positions) > _POSITIONS:
+                if len(positions) > POSITIONS:
                     positions, stride = positions[::2], stride * 2
             total += 1
             if total == request.count:

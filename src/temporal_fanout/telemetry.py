@@ -8,6 +8,7 @@ from temporalio import workflow
 
 from temporal_fanout.metrics import NO_SCENARIO, OTHER, RECORDER, SCENARIO_MEMO, Recorder, Run
 from temporal_fanout.models import Outcome
+from temporal_fanout.recorded import RECORDED
 from temporal_fanout.work import Ended
 
 _SCENARIO_CHARACTERS = 63
@@ -25,7 +26,7 @@ class Teller:
         if self._recorder is not None:
             run = _run(origin)
             self._run = self._recorder.run(run)
-            self._items = self._recorder.items(run, work)
+            self._items = self._recorder.items(run, work.removeprefix(RECORDED))
             self._seen = self._recorder.seen(workflow.info().run_id, name)
 
     def started(self, index: int) -> None:

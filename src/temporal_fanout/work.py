@@ -99,7 +99,7 @@ class Caller:
         self.overhead = 512 + sum(len(arg.payload.data) for arg in self._args)
         self._priority = Priority(priority_key=options.priority) if options.priority else Priority.default
         self._close_policy = workflow.ParentClosePolicy[options.parent_close_policy]
-        self._search_attributes = _search_attributes(options)
+        self._search_attributes = search_attributes(options)
 
     async def call(self, id: str, item: Payload) -> Ended:
         """Runs one item under this id, to its end; raises only what is not the item's fault."""
@@ -109,6 +109,14 @@ class Caller:
         except FailureError as error:
             return root_cause(error, out_of_time(self._work, self._options.timeout.total_seconds()))
         return Ended(Outcome.COMPLETED, raw.payload)
+
+    def shown(self, item: Payload) -> Any:
+        """The item as JSON, for results."""
+        return as_json(item)
+
+    def given(self, item: Payload, value: Any) -> Payload:
+        """The item with another input."""
+        return workflow.payload_converter().to_payload(value)
 
     async def _child(self, id: str, args: list[RawValue]) -> RawValue:
         options = self._options
@@ -215,7 +223,8 @@ def encoded_size(items: Sequence[Any], path: str, start: int = 0) -> int:
     return encoded_size(items[:half], path, start) + encoded_size(items[half:], path, start + half)
 
 
-def _search_attributes(options: FanOutOptions) -> TypedSearchAttributes | None:
+def search_attributes(options: FanOutOptions) -> TypedSearchAttributes | None:
+    """Those of the options, as the SDK has them."""
     if not options.search_attributes:
         return None
     make: dict[type, Any] = {

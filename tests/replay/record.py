@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from temporal_fanout import lab
+from temporal_fanout import lab, retry
 from temporal_fanout.client import connect
 from temporal_fanout.control import PAUSE, RESIZE, RESUME
 from temporal_fanout.devserver import dev_server
@@ -57,6 +57,8 @@ RUNS: dict[str, tuple[str, list[Any]]] = {
 
 KEPT = ("", ".0", ".s0", ".s1", ".s0.s1", ".validation.0", ".transformation.0", ".undo.0")
 """Of each run: itself, and by the end of their ids its first child and its shards."""
+RETRIES = ("flat", "shards", "activities")
+"""Runs whose failures are retried, too."""
 
 
 async def main(names: list[str]) -> None:
@@ -76,6 +78,8 @@ async def main(names: list[str]) -> None:
                     if name == "source":
                         inputs = [{"source": str(items)}, *inputs[1:]]
                     await record(bench, name, workflow, inputs)
+                for name in (name for name in RETRIES if name in names):
+                    await record_retry(bench, name)
 
 
 async def operate(bench: Bench, id: str) -> None:
@@ -95,6 +99,15 @@ async def record(bench: Bench, name: str, workflow: str, inputs: list[Any]) -> N
     handle = await bench.start(workflow, *inputs, id=f"replay-{name}")
     if name == "operated":
         await operate(bench, handle.id)
+    await _record(bench, handle)
+
+
+async def record_retry(bench: Bench, name: str) -> None:
+    """The same of a retry of the run of this name, by shards of ten."""
+    await _record(bench, await retry(bench.client, f"replay-{name}", options={"shard_size": 10}))
+
+
+async def _record(bench: Bench, handle: WorkflowHandle[Any, Any]) -> None:
     with contextlib.suppress(WorkflowFailureError):
         await handle.result()
     for suffix in KEPT:

@@ -13,7 +13,7 @@ from temporal_fanout.plugin import FanOutPlugin
 from temporal_fanout.shards import SHARD_WORKFLOW
 from temporal_fanout.worker import WORKFLOWS
 from tests.conftest import Bench, working
-from tests.replay.record import FOLDER, RUNS
+from tests.replay.record import FOLDER, RETRIES, RUNS
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
 
@@ -32,6 +32,8 @@ def test_every_workflow_and_way_is_recorded() -> None:
     assert types == {workflow.__name__ for workflow in WORKFLOWS} | {SHARD_WORKFLOW}
     names = {path.stem for path in HISTORIES}
     assert {f"replay-{name}" for name in RUNS} <= names
+    for name in RETRIES:
+        assert any(stem.startswith(f"replay-{name}.retry-") for stem in names)
     assert {"replay-flat.0", "replay-shards.s0", "replay-nested.s0.s1", "replay-source.s1"} <= names
 
 

@@ -9,9 +9,10 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_fanout.cli import compare, demo, exporter, operate, run, scenarios, worker
+from temporal_fanout.cli import compare, demo, exporter, operate, results, retry, run, scenarios, worker
 from temporal_fanout.cli.output import complain
 from temporal_fanout.client import NoServer
+from temporal_fanout.events import HistoryGone
 from temporal_fanout.models import InvalidInput
 from temporal_fanout.process import ExitCode, end
 
@@ -39,6 +40,8 @@ app.command("abort")(operate.abort)
 app.command("held")(operate.held)
 app.command("retry-item")(operate.retry_item)
 app.command("skip")(operate.skip)
+app.command("results")(results.results)
+app.command("retry")(retry.retry)
 
 _UNREACHABLE = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 
@@ -55,6 +58,9 @@ def _main() -> int:
     except InvalidInput as error:
         complain(error.message)
         return ExitCode.WRONG_INPUT
+    except HistoryGone as error:
+        complain(str(error))
+        return ExitCode.WRONG_INPUT
     except NoServer as error:
         complain(str(error))
         return ExitCode.NO_SERVER
@@ -69,7 +75,7 @@ def _main() -> int:
         return ExitCode.UNEXPECTED
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer makes the second of the first: who read us has enough
         return ExitCode.DONE
     except Exception as error:
         message = getattr(error, "format_message", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -15,7 +15,8 @@ from rich.text import Text
 
 from temporal_fanout.logs import Level
 
-_ROWS = 50
+ROWS = 50
+"""Of a table, at most."""
 _CELL = 100
 
 
@@ -79,19 +80,24 @@ def print_result(result: Any, workflow_id: str, seconds: float | None) -> None:
 def print_outcomes(result: Mapping[str, Any], workflow_id: str, seconds: float | None) -> None:
     """The table of outcomes, with the root cause of each failure, and the counts."""
     rows = _rows(result)
-    table = Table("item", "value", "outcome", "result or root cause", box=None, pad_edge=False)
-    for index, value, outcome, what in rows[:_ROWS]:
-        style = "green" if outcome == "completed" else "red"
-        table.add_row("" if index is None else str(index), _short(value), Text(outcome, style=style), _short(what))
+    print_table(rows[:ROWS])
     console = out()
-    if rows:
-        console.print(table)
-    shown = min(len(rows), _ROWS)
+    shown = min(len(rows), ROWS)
     if shown < result["total_children"]:
-        console.print(f"… {shown} of {result['total_children']} items shown; all: fanout run … --output json")
+        console.print(f"… {shown} of {result['total_children']} items shown; all: fanout results {workflow_id}")
     if result.get("truncated"):
         console.print("The result was cut to its limit of bytes; the counts are whole.")
     console.print(summary(result, workflow_id, seconds))
+
+
+def print_table(rows: Sequence[tuple[int | None, Any, str, Any]]) -> None:
+    """A row an item: index, value, outcome, and its result or root cause. Nothing for no rows."""
+    table = Table("item", "value", "outcome", "result or root cause", box=None, pad_edge=False)
+    for index, value, outcome, what in rows:
+        style = "green" if outcome == "completed" else "yellow" if outcome == "running" else "red"
+        table.add_row("" if index is None else str(index), _short(value), Text(outcome, style=style), _short(what))
+    if rows:
+        out().print(table)
 
 
 def summary(result: Mapping[str, Any], workflow_id: str, seconds: float | None) -> str:
@@ -137,7 +143,7 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[int | None, Any, str, Any]]:
         missing = set(indexes)
         rest = [index for index in range(result["total_children"]) if index not in missing]
     completed = [(i, e["value"], "completed", e["result"]) for i, e in zip(rest, good, strict=True)]
-    if len(failed) + len(completed) > _ROWS or None in rest:
+    if len(failed) + len(completed) > ROWS or None in rest:
         return failed + completed
     return sorted(failed + completed, key=lambda row: row[0] or 0)
 

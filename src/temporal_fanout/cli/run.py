@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, FailureError
 
 from temporal_fanout import lab, logs
@@ -42,6 +42,7 @@ from temporal_fanout.sources import read_items
 
 Name = Annotated[str | None, typer.Argument(metavar="[SCENARIO]", help="One of: fanout scenarios.")]
 Output = Annotated[Format, typer.Option(help="How to write the result.")]
+Patience = Annotated[float, typer.Option(min=0, help="Seconds to wait for the server.")]
 PATIENCE_SECONDS = 10.0
 
 
@@ -83,7 +84,7 @@ def run(
     scenario_name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Its scenario in metrics. [default: SCENARIO]")
     ] = None,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for the server.")] = PATIENCE_SECONDS,
+    patience: Patience = PATIENCE_SECONDS,
     output: Output = Format.TABLE,
 ) -> int:
     """Run a fan-out to its end and print what became of each item: a SCENARIO, --values, --items or --source."""
@@ -96,19 +97,27 @@ def run(
         "timeout": timeout,
         "retry": None if attempts is None else {"maximum_attempts": attempts},
         "task_queue": item_task_queue,
-        "args": None if args is None else _json("--args", args, list),
+        "args": None if args is None else parse_json("--args", args, list),
         "tolerated_failure_count": tolerated_failure_count,
         "tolerated_failure_ratio": tolerated_failure_ratio,
     }
-    limits = {} if options is None else _json("--options", options, dict)
+    limits = {} if options is None else parse_json("--options", options, dict)
     limits |= {key: value for key, value in given.items() if value is not None}
     inputs = read_input(scenario, values, items, source, limits, workflow)
     parent = workflow or parent_of(scenario)
     logs.configure(Level.WARNING)
 
-    async def start() -> int:
-        client = await connect(patience, note)
+    async def start(client: Client) -> int:
         return await run_and_report(client, inputs, id, parent, task_queue, output, scenario_name or scenario)
+
+    return with_client(start, patience)
+
+
+def with_client(work: Callable[[Client], Coroutine[Any, Any, int]], patience: float) -> int:
+    """What `work` returns, given a client of the server; `INTERRUPTED` where SIGINT or SIGTERM comes first."""
+
+    async def start() -> int:
+        return await work(await connect(patience, note))
 
     async def until_told_to_end() -> int:
         code = await unless(on_signals(), start())
@@ -147,7 +156,7 @@ def read_input(
             raise InvalidInput(f"SCENARIO: {scenario} is not known; known are {', '.join(SCENARIOS)}")
         what, limits = known.inputs[0], {**known.options, **limits}
     elif values is not None:
-        what = _json("--values", values, list if workflow in (None, lab.PARENT) else list | dict)
+        what = parse_json("--values", values, list if workflow in (None, lab.PARENT) else list | dict)
     elif items is not None:
         what = _read_items(items)
     else:
@@ -174,18 +183,30 @@ async def run_and_report(
     scenario: str | None = None,
     command: str = "fanout",
 ) -> int:
-    """Starts a run, or attaches to it, follows it, and prints what became of its items, or what else it returned.
-
-    `command` is what a person types in another terminal to reach the same server.
-    """
+    """Starts a run, or attaches to it, and then as `follow_and_report`."""
     memo = {SCENARIO_MEMO: scenario} if scenario else None
-    began = time.monotonic()
     for second in itertools.count(int(time.time())):
         own = id or f"parent-child-workflow-{second}"
         handle, started = await start_or_attach(client, workflow, own, task_queue, inputs, memo)
         if started or id is not None:
             break
+    return await follow_and_report(client, handle, started, task_queue, output, command)
+
+
+async def follow_and_report(
+    client: Client,
+    handle: WorkflowHandle[Any, Any],
+    started: bool,
+    task_queue: str,
+    output: Format,
+    command: str = "fanout",
+) -> int:
+    """Follows a run to its end, and prints what became of its items, or what else it returned.
+
+    `command` is what a person types in another terminal to reach the same server.
+    """
     note(f"{'started' if started else 'attached to'} {handle.id}")
+    began = time.monotonic()
     with RunBar(f"{command} held {handle.id}") as bar:
         try:
             result = await follow(client, handle, task_queue, Watcher(bar.show, bar.note))
@@ -217,7 +238,8 @@ def report_failure(id: str, cause: BaseException, output: Format) -> int:
     return ExitCode.WRONG_INPUT if kind == "InvalidInput" else ExitCode.RUN_FAILED
 
 
-def _json(name: str, text: str, kind: type | UnionType) -> Any:
+def parse_json(name: str, text: str, kind: type | UnionType) -> Any:
+    """The value of an option. Raises `InvalidInput`, naming it."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -236,7 +258,7 @@ def _read_items(path: Path) -> list[Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InvalidInput(f"--items: {path} cannot be read: {reason}") from None
-    items: list[Any] = _json("--items", text, list)
+    items: list[Any] = parse_json("--items", text, list)
     return items
 
 
