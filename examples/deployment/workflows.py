@@ -12,6 +12,7 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from examples.deployment.fleet import Fleet
     from examples.deployment.models import Broken, Deployed, Plan
+    from examples.steadfast import to_the_end
     from temporal_fanout import FanOutOptions, FanOutResult, Outcome, ToleratedFailureExceeded, fan_out
 
 _AT_A_TIME = 5
@@ -35,7 +36,7 @@ class DeployService:
             for step in (Fleet.migrate, Fleet.start_new, Fleet.check_health, Fleet.route_to_new):
                 await workflow.execute_activity_method(step, service, **_STEP)
         except (FailureError, asyncio.CancelledError):
-            await _roll_back(service)
+            await to_the_end(_roll_back(service))
             raise
 
 
@@ -45,7 +46,7 @@ class RollBackService:
 
     @workflow.run
     async def run(self, service: str) -> None:
-        await _roll_back(service)
+        await to_the_end(_roll_back(service))
 
 
 async def _roll_back(service: str) -> None:

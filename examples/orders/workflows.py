@@ -13,6 +13,7 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from examples.orders.activities import Shop
     from examples.orders.models import Fulfilled, Order, Refusal, Summary
+    from examples.steadfast import to_the_end
     from temporal_fanout import FanOutOptions, fan_out
 
 _FIRST = timedelta(milliseconds=200)
@@ -20,7 +21,7 @@ _ATTEMPT = timedelta(seconds=10)
 _STEP = workflow.ActivityConfig(
     start_to_close_timeout=_ATTEMPT, retry_policy=RetryPolicy(initial_interval=_FIRST, maximum_attempts=5)
 )
-_UNDO = workflow.ActivityConfig(
+_ALWAYS = workflow.ActivityConfig(
     start_to_close_timeout=_ATTEMPT, retry_policy=RetryPolicy(initial_interval=_FIRST, maximum_interval=_ATTEMPT)
 )
 """Without a limit of attempts: money that is owed is given back however long the service is away."""
@@ -28,7 +29,7 @@ _UNDO = workflow.ActivityConfig(
 
 @workflow.defn
 class FulfilOrder:
-    """All steps of one order or, as it seems afterwards, none."""
+    """All steps of one order or, as it seems afterwards, none: also where the run is cancelled in the middle."""
 
     @workflow.run
     async def run(self, order: Order) -> Fulfilled:
@@ -41,12 +42,19 @@ class FulfilOrder:
             await workflow.execute_activity_method(Shop.charge_payment, order, **_STEP)
             undo.append(Shop.cancel_label)
             tracking = await workflow.execute_activity_method(Shop.buy_label, order, **_STEP)
-            await workflow.execute_activity_method(Shop.notify_customer, args=[order, tracking], **_STEP)
         except (FailureError, asyncio.CancelledError):
-            for step in reversed(undo):
-                await workflow.execute_activity_method(step, order, **_UNDO)
+            await to_the_end(self._take_back(undo, order))
             raise
+        # From here on the order stands, and the customer is told, also if the run is cancelled just now.
+        await to_the_end(self._notify(order, tracking))
         return Fulfilled(order.id, tracking)
+
+    async def _take_back(self, undo: list[Callable[[Shop, Order], None]], order: Order) -> None:
+        for step in reversed(undo):
+            await workflow.execute_activity_method(step, order, **_ALWAYS)
+
+    async def _notify(self, order: Order, tracking: str) -> None:
+        await workflow.execute_activity_method(Shop.notify_customer, args=[order, tracking], **_ALWAYS)
 
 
 @workflow.defn

@@ -30,7 +30,7 @@ _FIRST = ("Ada", "Blaise", "Carl", "Dorothy", "Emmy", "Felix", "Grace", "Hedy", 
 _LAST = ("Adler", "Brandt", "Conti", "Dubois", "Egger", "Fischer", "Graf", "Huber", "Imhof", "Jansen", "Keller", "Lang")
 _PRODUCTS = (
     ("Desk lamp", 0, 4900), ("Night light", 0, 1900), ("Notebook", 1, 890), ("Calendar", 1, 1490),
-    ("Mug", 2, 1250), ("Teapot", 2, 3900), ("Chopping board", 2, 2790), ("Backpack", 3, 7900), ("Water bottle", 3, 2290),
+    ("Mug", 2, 1250), ("Teapot", 2, 3900), ("Chopping board", 2, 2790), ("Backpack", 3, 7900), ("Flask", 3, 2290),
 )  # fmt: skip
 
 

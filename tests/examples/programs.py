@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shlex
+import signal
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,15 +74,21 @@ def _temporary_of(process: psutil.Process) -> str | None:
         return None
 
 
-async def start(module: str, *args: str, temporary: Path, address: str | None = None) -> Program:
-    """Starts `python -m MODULE` against this server, or against none: then it starts its own."""
+@contextlib.asynccontextmanager
+async def started(module: str, *args: str, temporary: Path, address: str | None = None) -> AsyncIterator[Program]:
+    """`python -m MODULE` until the block ends, against this server or against none: then it starts its own."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
     env |= {"TMPDIR": str(temporary)} | ({"TEMPORAL_ADDRESS": address} if address else {})
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *args, env=env, cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    return Program(process, temporary)
+    try:
+        yield Program(process, temporary)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.wait(), 60)
 
 
 def readme(name: str) -> tuple[list[str], list[str]]:
@@ -117,6 +126,6 @@ class AsShown:
 async def run_as_shown(name: str, temporary: Path) -> AsShown:
     """Runs an example without a server, by the command of its README."""
     words, shown = readme(name)
-    program = await start(*words, temporary=temporary)
-    ended = await program.end()
-    return AsShown(ended, shown, program.left())
+    async with started(*words, temporary=temporary) as program:
+        ended = await program.end()
+        return AsShown(ended, shown, program.left())

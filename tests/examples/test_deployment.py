@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from temporal_fanout.devserver import DevServer
 from tests.conftest import until
-from tests.examples.programs import AsShown, run_as_shown, start
+from tests.examples.programs import AsShown, run_as_shown, started
 
 pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
 
@@ -62,7 +62,7 @@ async def test_the_readmes_command_shows_what_the_readme_shows(shown: AsShown) -
 
 
 async def test_within_the_tolerance_only_what_is_broken_keeps_the_old_version(shown: AsShown) -> None:
-    """A service that the new version breaks never gets traffic to it and has its old database; all others are updated."""
+    """A service that the new version breaks never has traffic to it, and its old database; all others are updated."""
     directory = shown.ended.directory
     bad = broken(directory)
     assert len(bad) == 2
@@ -73,8 +73,8 @@ async def test_within_the_tolerance_only_what_is_broken_keeps_the_old_version(sh
 
 async def test_a_breach_rolls_back_exactly_what_was_updated(server: DevServer, client: Client, tmp_path: Path) -> None:
     """By the histories, the second fan-out is over the children of the first that completed, and all are as before."""
-    program = await start("examples.deployment", "breach", temporary=tmp_path, address=server.address)
-    ended = await program.end()
+    async with started("examples.deployment", "breach", temporary=tmp_path, address=server.address) as program:
+        ended = await program.end()
     assert ended.code == 1, ended.err
     assert program.left() == []
     assert "breach: more items failed than the 4 that are tolerated" in ended.out

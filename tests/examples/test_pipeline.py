@@ -16,7 +16,7 @@ from examples.pipeline.models import Files, Inputs
 from examples.pipeline.workflows import CleanBatch, CleanSales
 from examples.program import Parts, working
 from temporal_fanout.devserver import DevServer
-from tests.examples.programs import AsShown, run_as_shown, start
+from tests.examples.programs import AsShown, run_as_shown, started
 
 pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.timeout(300)]
 
@@ -103,8 +103,8 @@ async def test_the_rows_come_from_a_source_and_run_as_children(
     server: DevServer, client: Client, tmp_path: Path
 ) -> None:
     """On the user's own server: the parent asks for pages, each batch is a child, and no row holds its history up."""
-    program = await start("examples.pipeline", "clean", temporary=tmp_path, address=server.address)
-    ended = await program.end()
+    async with started("examples.pipeline", "clean", temporary=tmp_path, address=server.address) as program:
+        ended = await program.end()
     assert ended.code == 0, ended.err
     assert "2,000 rows in 20 batches: 2,000 written, 0 rejected" in ended.out
     Written(ended.directory).check_that_no_row_is_lost()
@@ -117,7 +117,7 @@ async def test_the_rows_come_from_a_source_and_run_as_children(
 
 
 async def test_a_batch_that_cannot_be_written_is_rejected_as_a_whole(client: Client, tmp_path: Path) -> None:
-    """Where something stands in the way of one batch's file, its rows are rejects that say so; the others are written."""
+    """Where something is in the way of one batch's file, its rows are rejects that say so; the others are written."""
     names = ("sales.csv", "batches.jsonl", "parts", "clean.csv", "rejected.csv")
     files = Files(*(str(tmp_path / name) for name in names))
     write_input(Path(files.input), Inputs(500, 0.0))

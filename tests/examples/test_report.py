@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from temporal_fanout.devserver import DevServer
-from tests.examples.programs import AsShown, run_as_shown, start
+from tests.examples.programs import AsShown, run_as_shown, started
 
 pytestmark = [pytest.mark.xdist_group("report"), pytest.mark.timeout(300)]
 
@@ -79,7 +79,7 @@ async def test_the_pages_figures_are_those_of_the_database(shown: AsShown) -> No
     assert page.text.count(f"{total / 100:,.0f} €") == 2  # the first figure, and the last line of the finance table
     for cents in by_month.values():
         assert f"{cents / 100:,.0f} €" in page.text
-    assert f"12 of 12 months: " in shown.ended.out
+    assert "12 of 12 months: " in shown.ended.out
     assert f"{total / 100:,.2f} EUR" in shown.ended.out
     assert page.elements.count("svg") == 2
     assert page.elements.count("table") == 3
@@ -88,8 +88,8 @@ async def test_the_pages_figures_are_those_of_the_database(shown: AsShown) -> No
 
 async def test_what_is_damaged_is_a_gap_that_the_page_names(server: DevServer, client: Client, tmp_path: Path) -> None:
     """Two months without prices: the page says so and has the other ten; the three fan-outs ran side by side."""
-    program = await start("examples.report", "damaged", temporary=tmp_path, address=server.address)
-    ended = await program.end()
+    async with started("examples.report", "damaged", temporary=tmp_path, address=server.address) as program:
+        ended = await program.end()
     assert ended.code == 0, ended.err
     page, by_month = Page(ended.directory / "report.html"), revenue(ended.directory)
     assert len(by_month) == 10
