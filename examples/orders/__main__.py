@@ -16,7 +16,7 @@ from examples.program import Asked, Scenario, main, note, running
 SCENARIOS = [
     Scenario("default", "one order in ten cannot be fulfilled", "180 of 200 are, and the books balance", Inputs()),
     Scenario("no-trouble", "all can be", "50 of 50 are fulfilled", Inputs(50, 0.0)),
-    Scenario("bad-day", "half cannot be", "100 of 200 are fulfilled, and the books balance", Inputs(200, 0.5)),
+    Scenario("bad-day", "half cannot be", "50 of 100 are fulfilled, and the books balance", Inputs(100, 0.5)),
 ]
 
 

@@ -53,7 +53,9 @@ def line(labels: Sequence[str], values: Sequence[float | None], unit: Callable[[
             body.append(f'<line {at} stroke="{COLOURS[0]}" stroke-width="2.5" stroke-linecap="round"/>')
         dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{COLOURS[0]}">'
         body.append(f"{dot}<title>{escape(label)}: {unit(value)}</title></circle>")
-        body.append(f'<text class="value" x="{x:.1f}" y="{y - 11:.1f}">{unit(value)}</text>')
+        is_low = all(value < other for other in _neighbours(values, place))
+        beside = y + 21 if is_low else y - 11  # where the line does not pass
+        body.append(f'<text class="value" x="{x:.1f}" y="{beside:.1f}">{unit(value)}</text>')
         before = x, y
     return _svg(body)
 
@@ -93,6 +95,11 @@ def _label(x: float, text: str) -> str:
 def _legend(names: Sequence[str]) -> str:
     marks = (f'<span><i style="background:{c}"></i>{escape(n)}</span>' for c, n in zip(COLOURS, names, strict=False))
     return f'<div class="legend">{"".join(marks)}</div>'
+
+
+def _neighbours(values: Sequence[float | None], place: int) -> list[float]:
+    around = [values[other] for other in (place - 1, place + 1) if 0 <= other < len(values)]
+    return [value for value in around if value is not None] or [0]
 
 
 def _round_up(value: float) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sqlite3
-import zlib
 from pathlib import Path
 
 from examples.checks import is_failing
@@ -32,6 +32,8 @@ _PRODUCTS = (
     ("Desk lamp", 0, 4900), ("Night light", 0, 1900), ("Notebook", 1, 890), ("Calendar", 1, 1490),
     ("Mug", 2, 1250), ("Teapot", 2, 3900), ("Chopping board", 2, 2790), ("Backpack", 3, 7900), ("Flask", 3, 2290),
 )  # fmt: skip
+_SALES = {"02": 0.92, "07": 0.88, "11": 0.85}
+"""The months in which all prices are lower, and by what factor."""
 
 
 def write_database(path: Path, inputs: Inputs) -> None:
@@ -52,6 +54,7 @@ def write_database(path: Path, inputs: Inputs) -> None:
 
 def _write_month(db: sqlite3.Connection, inputs: Inputs, place: int, month: str) -> None:
     season = 0.30 + 0.02 * place + 0.14 * math.exp(-((place - 10.7) ** 2) / 1.2) - 0.07 * math.exp(-((place - 7) ** 2))
+    factor = _SALES.get(month[-2:], 1.0)
     damaged = is_failing(place, inputs.failure_rate)
     for customer in range(inputs.customers):
         loyalty = 0.5 + _evenly("loyalty", customer)
@@ -62,10 +65,11 @@ def _write_month(db: sqlite3.Connection, inputs: Inputs, place: int, month: str)
         for line in range(1 + int(3 * _evenly("lines", customer, month))):
             product = int(len(_PRODUCTS) * _evenly("product", customer, month, line))
             quantity = 1 + int(3 * _evenly("quantity", customer, month, line) ** 2)
-            price = None if damaged and order.lastrowid and order.lastrowid % 9 == 0 else _PRODUCTS[product][2]
+            lost = damaged and _evenly("lost", customer, month, line) < 0.1
+            price = None if lost else round(factor * _PRODUCTS[product][2])
             db.execute("INSERT INTO lines VALUES (?, ?, ?, ?)", (order.lastrowid, product, quantity, price))
 
 
 def _evenly(*key: object) -> float:
     """A number from 0 to 1 that depends on the key alone, spread evenly over many keys."""
-    return zlib.crc32(repr(key).encode()) / 2**32
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=4).digest()) / 2**32

@@ -35,11 +35,11 @@ svg text.axis { text-anchor: end; }
 svg text.value { fill: var(--ink); }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 18px; font-size: 13px; color: var(--soft); padding-left: 54px; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px; }
-.bars .row { display: grid; grid-template-columns: 96px 1fr; align-items: center; margin: 7px 0; }
+.bars .row { display: grid; grid-template-columns: 100px 1fr; align-items: center; margin: 7px 0; }
 .bars .bar { display: inline-block; height: 18px; background: var(--green); border-radius: 3px;
   vertical-align: -4px; margin-right: 6px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { text-align: right; padding: 6px 8px; border-bottom: 1px solid var(--line); }
+th, td { text-align: right; padding: 6px 8px; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
 th { color: var(--soft); font-weight: 500; font-size: 13px; }
 tr.total td { font-weight: 600; border-bottom: 0; }
@@ -98,7 +98,7 @@ def _revenue(report: Report) -> str:
 def _margin(report: Report) -> str:
     by_month = {month.month: 100 * month.profit / month.revenue for month in report.finance if month.revenue}
     values = [by_month.get(month) for month in MONTHS]
-    chart = charts.line(_MONTH_NAMES, values, lambda value: f"{value:.0f} %")
+    chart = charts.line(_MONTH_NAMES, values, lambda value: f"{value:.1f} %")
     return _section("Profit as a share of revenue", "After goods, payment and shipping.", chart)
 
 
@@ -115,9 +115,9 @@ def _cohorts(report: Report) -> str:
     ]
     lines = []
     for first, counts in enumerate(sums):
-        cells = (_heat(count, counts[0]) for count in counts)
+        cells = (_heat(count, counts[0]) for count in counts[1:])
         lines.append(f"<tr><td>Q{first + 1}</td><td>{counts[0]:,}</td>{''.join(cells)}</tr>")
-    head = _row("th", ["first order", "customers", "same quarter", "+1", "+2", "+3"])
+    head = _row("th", ["first order", "customers", "+1 quarter", "+2", "+3"])
     return _section(
         "Who comes back", "Of the customers of a quarter, who bought in the later ones.", _table(head, lines)
     )
