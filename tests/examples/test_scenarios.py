@@ -50,7 +50,6 @@ async def test_a_scenario_ends_as_it_says(
         ended = await program.end()
     assert ended.code == 0, ended.err
     assert line in ended.out.splitlines()
-    assert program.left() == []
 
 
 def test_the_pages_name_every_example_and_no_other() -> None:
