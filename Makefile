@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 SCENARIO ?=
+NAME ?= orders
 BENCH_ROUNDS ?=
 ARGS ?=
 # Seconds that one test may take. A test that needs longer says so with a marker.
@@ -23,13 +24,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint format bench lock clean again docs panels image chart kind-up dev deploy job scan kind-down
+.PHONY: help demo example test test-all lint format bench lock clean again docs panels image chart kind-up dev deploy job scan kind-down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo ## Run the demo against a dev server of its own (SCENARIO=strict: another scenario)
 	@$(BIN)/fanout demo $(SCENARIO) $(ARGS)
+
+example: $(VENV)/.demo ## Run one of the examples (NAME=orders, pipeline, deployment or report)
+	@$(BIN)/python -m examples.$(NAME) $(SCENARIO) $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests that need nothing but this machine (ARGS="-k word": some of them)
 	$(PYTEST) tests/unit tests/integration tests/replay $(ARGS)
@@ -40,7 +44,7 @@ test-all: $(VENV)/.dev ## Run the whole of tests/, also what needs a cluster
 lint: $(VENV)/.dev ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --explicit-package-bases src tests benchmarks monitoring docs deploy
+	$(BIN)/mypy --explicit-package-bases src tests benchmarks examples monitoring docs deploy
 
 format: $(VENV)/.dev ## Put the code into the one format, and fix what can be fixed
 	$(BIN)/ruff check --fix-only

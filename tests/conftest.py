@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import DevServer, dev_server
@@ -25,6 +29,26 @@ from tests import workflows as w
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, and then in all that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _Grouped(LoadScopeScheduling):
+    """Keeps the tests of a module that has the mark `xdist_group` in one process, where they share their fixtures.
+
+    `--dist=loadgroup` is for that, and does nothing with pytest 9.2: pytest-xdist issue 1386.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if _is_grouped(self.config.rootpath / module) else nodeid
+
+
+@functools.cache
+def _is_grouped(module: Path) -> bool:
+    return "pytest.mark.xdist_group" in module.read_text()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    return _Grouped(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Order fulfilment: each order is a child workflow with four steps, and with what undoes them."""
