@@ -99,5 +99,5 @@ def query(api: str) -> Callable[[str], dict[str, float]]:
             for one in found
         }
 
-    until(lambda: ask("count(up)"), "an answer of Prometheus")
+    until(lambda: ask("vector(1)"), "an answer of Prometheus")
     return ask
