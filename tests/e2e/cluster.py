@@ -148,6 +148,11 @@ class Namespace:
         items: list[Object] = json_of(url, labelSelector=selector)["items"]
         return items
 
+    def restarts(self, pod: str) -> int:
+        """How often the pod's container was started anew."""
+        found = json_of(f"{self.api}/api/v1/namespaces/{self.name}/pods/{pod}")
+        return int(found["status"]["containerStatuses"][0]["restartCount"])
+
     def names(self, component: str) -> set[str]:
         """The names of a component's pods."""
         return {pod["metadata"]["name"] for pod in self.objects("pods", component)}

@@ -39,6 +39,11 @@ class Run:
     def is_open(self) -> bool:
         return self.status() == "RUNNING"
 
+    def in_flight(self) -> int:
+        """Children and activities that the run itself, not a shard of it, has started and that have not ended."""
+        found = self.ask(f"workflows/{self.id}")
+        return len(found.get("pendingChildren", ())) + len(found.get("pendingActivities", ()))
+
     # -- its items
 
     def children(self) -> dict[str, list[str]]:
@@ -90,11 +95,18 @@ class Run:
 
     def holder(self) -> str:
         """The pod that completed the last workflow task of the run itself."""
-        return [_pod(event) for event in self.events() if _type(event) == "WORKFLOW_TASK_COMPLETED"][-1]
+        return _pod(self.seen("WORKFLOW_TASK_COMPLETED")[-1])
 
-    def timed_out_tasks(self) -> int:
-        """Workflow tasks of the run itself that a worker took, or had been meant for, and did not complete."""
-        return sum(_type(event) == "WORKFLOW_TASK_TIMED_OUT" for event in self.events())
+    def processes(self) -> list[str]:
+        """The processes that held the run, by the queues of their own on which they wanted its next task, in order."""
+        queues = [
+            event["workflowTaskScheduledEventAttributes"]["taskQueue"] for event in self.seen("WORKFLOW_TASK_SCHEDULED")
+        ]
+        return list(dict.fromkeys(queue["name"] for queue in queues if queue["kind"].endswith("STICKY")))
+
+    def seen(self, type: str) -> list[Event]:
+        """The events of this type in the history of the run itself, none while it is not there."""
+        return [event for event in self.events() if _type(event) == type] if self.status() else []
 
     def outcomes(self) -> Counter[str]:
         """What became of its items, as its result, or the details of its failure, say."""

@@ -35,6 +35,28 @@ def test_four_workers_do_three_times_what_one_does(invoices: Namespace) -> None:
     assert four >= 3 * one
 
 
+def test_activities_of_a_worker_that_is_killed_are_tried_again(invoices: Namespace) -> None:
+    """The pod that holds the parent is killed with 50 or more activities in flight: another process takes the parent
+    over, the activities that the pod ran miss their heartbeat, and every item completes all the same."""
+    set_workers(invoices, 2)
+    job = invoices.start("deliveries")
+    until(lambda: job.run.seen("ACTIVITY_TASK_COMPLETED"), "an activity that has ended")
+    holder = job.run.holder()
+    restarts = invoices.restarts(holder)
+    invoices.kill(holder)
+    assert job.run.in_flight() >= 50, "too little was in flight"
+    job.done(180)
+    assert job.outcomes() == job.run.outcomes() == {"completed": 200}
+    first, *others = job.run.processes()
+    assert holder in first
+    assert others
+    attempts = [
+        event["activityTaskStartedEventAttributes"]["attempt"] for event in job.run.seen("ACTIVITY_TASK_STARTED")
+    ]
+    assert max(attempts) > 1
+    assert invoices.restarts(holder) == restarts + 1
+
+
 @pytest.fixture(scope="module")
 def with_keda(invoices: Namespace) -> Namespace:
     """One worker again, and KEDA, which alone may add others: by tasks that wait."""
