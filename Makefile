@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo example test test-all lint format bench lock clean again docs panels image chart kind-up dev deploy job scan kind-down
+.PHONY: help demo example test test-all lint format bench lock clean again docs panels image chart kind-up dev deploy job scan e2e kind-down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,8 +38,10 @@ example: $(VENV)/.demo ## Run one of the examples (NAME=orders, pipeline, deploy
 test: $(VENV)/.dev ## Run all tests that need nothing but this machine (ARGS="-k word": some of them)
 	$(PYTEST) tests/unit tests/integration tests/replay $(ARGS)
 
+# What needs a cluster is not run beside anything else: it has the same two cores.
 test-all: $(VENV)/.dev ## Run the whole of tests/, also what needs a cluster
-	$(PYTEST) tests $(ARGS)
+	$(PYTEST) tests --ignore=tests/e2e $(ARGS)
+	$(MAKE) e2e
 
 lint: $(VENV)/.dev ## Check style, format and types
 	$(BIN)/ruff check
@@ -113,6 +115,9 @@ scan: $(VENV)/.scan ## Check the Dockerfile and the chart for what is known to b
 	for values in chart/ci/*-values.yaml; do \
 		helm template fanout chart --namespace fanout --values $$values > $(VENV)/scan/rendered.yaml && \
 		$(VENV)/scan/bin/checkov --config-file .checkov.yaml --file $(VENV)/scan/rendered.yaml || exit; done
+
+e2e: $(VENV)/.dev ## Run the tests on the cluster, one after the other (ARGS="-k drained": some of them)
+	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) tests/e2e $(ARGS)
 
 kind-down: ## Delete the cluster
 	kind delete cluster --name $(CLUSTER)

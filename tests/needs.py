@@ -1,19 +1,24 @@
-"""Programs that a test needs and that this project cannot install: without one a test is skipped, in CI it fails."""
+"""What a test needs and this project cannot install: without it a test is skipped, in CI it fails."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
 
+def missing(reason: str) -> NoReturn:
+    """Skips the test, or with CI=true fails it; the reason says what to do."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def needs(program: str, install: str) -> str:
-    """The path of the program. Where there is none: skips the test, or with CI=true fails it; says how to get it."""
+    """The path of the program."""
     path = shutil.which(program)
     if path is None:
-        reason = f"{program} is not here: {install}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"{program} is not here: {install}")
     return path

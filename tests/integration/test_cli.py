@@ -15,6 +15,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import DevServer, dev_server
+from temporal_fanout.metrics import SCENARIO_MEMO
 from temporal_fanout.scenarios import SCENARIOS
 from tests.conftest import Bench, until
 from tests.processes import a_queue, end, fanout, serving, start
@@ -183,6 +184,50 @@ async def test_no_server_exits_with_3(tmp_path: Path) -> None:
     assert "waiting for the Temporal server" in ended.err
 
 
+async def test_run_waits_for_its_server_as_long_as_it_is_told_to() -> None:
+    """With --patience a run that is started before its server finds it; without any left it exits with 3 at once."""
+    async with dev_server() as server, asyncio.timeout(100):
+        await server.stop()
+        began = time.monotonic()
+        ended = await fanout("run", "default", "--patience", "0", address=server.address)
+        assert ended.code == 3
+        assert time.monotonic() - began < 5
+        queue = a_queue()
+        process = await start("run", "default", "--patience", "90", "--task-queue", queue, address=server.address)
+        assert process.stderr
+        while "waiting for the Temporal server" not in (await process.stderr.readline()).decode():
+            pass
+        await server.start()
+        async with serving("worker", "--task-queue", queue, address=server.address):
+            ended = await end(process)
+        assert ended.code == 0, ended.err
+        assert "3 completed, 2 failed" in ended.out
+
+
+async def test_a_run_has_the_scenario_that_it_is_told(server: DevServer, cli_queue: str, client: Client) -> None:
+    """--scenario-name is the run's scenario, by which metrics know it."""
+    args = ["--values", "[1]", "--scenario-name", "nightly", "--id", f"named-{cli_queue}", "--task-queue", cli_queue]
+    ended = await fanout("run", *args, address=server.address)
+    assert ended.code == 0, ended.err
+    described = await client.get_workflow_handle(f"named-{cli_queue}").describe()
+    assert await described.memo_value(SCENARIO_MEMO) == "nightly"
+
+
+async def test_a_run_goes_on_when_the_command_is_told_to_end(server: DevServer, client: Client) -> None:
+    """SIGTERM, as a pod gets it, ends the command with 130 and leaves the run as it is."""
+    queue, id = a_queue(), f"left-{uuid.uuid4().hex[:8]}"
+    process = await start("run", "default", "--task-queue", queue, "--id", id, address=server.address)
+    assert process.stderr
+    async with asyncio.timeout(60):
+        while f"started {id}" not in (await process.stderr.readline()).decode():
+            pass
+    process.send_signal(signal.SIGTERM)
+    assert (await end(process)).code == 130
+    handle = client.get_workflow_handle(id)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    await handle.terminate()
+
+
 async def test_a_queue_without_a_worker_is_said(server: DevServer, client: Client) -> None:
     """A run that waits for a worker says so, and how to start one; Ctrl-C leaves it running."""
     queue, id = a_queue(), f"alone-{uuid.uuid4().hex[:8]}"
@@ -201,6 +246,19 @@ async def test_scenarios_lists_the_registry() -> None:
     assert [s["name"] for s in json.loads((await fanout("scenarios", "--output", "json")).out)] == list(SCENARIOS)
     table = (await fanout("scenarios")).out
     assert all(scenario.teaches in table for scenario in SCENARIOS.values())
+
+
+async def test_a_worker_takes_on_what_it_is_told_to(server: DevServer) -> None:
+    """As many activities at once, and as many workflows in memory: with none it replays a run for each of its tasks."""
+    queue = a_queue()
+    limits = ["--max-concurrent-activities", "3", "--max-cached-workflows", "0"]
+    async with serving("worker", "--task-queue", queue, *limits, address=server.address) as worker:
+        ended = await fanout("run", "default", "--task-queue", queue, address=server.address)
+        assert ended.code == 0, ended.err
+        slots = await worker.samples("temporal_worker_task_slots_available{")
+        assert [count for name, count in slots.items() if 'worker_type="ActivityWorker"' in name] == [3]
+        replays = await worker.samples("temporal_workflow_task_replay_latency_seconds_count{")
+        assert sum(replays.values()) > 0
 
 
 async def test_the_worker_waits_for_its_server_and_drains(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
+from invoices.activities import deliver
 from invoices.workflows import Invoice, Nightly
 from temporal_fanout import FanOutPlugin
 from temporal_fanout.metrics import prometheus
 from temporal_fanout.process import end
+from temporal_fanout.workflows.parent import ParentWorkflow
 
 
 async def main() -> None:
@@ -25,8 +27,11 @@ async def main() -> None:
     async with Worker(
         client,
         task_queue=os.environ["FANOUT_TASK_QUEUE"],
-        workflows=[Nightly, Invoice],
+        workflows=[Nightly, Invoice, ParentWorkflow],  # the last for scenarios without a workflow of their own
+        activities=[deliver],
         plugins=[FanOutPlugin()],
+        max_concurrent_activities=int(os.environ["FANOUT_MAX_CONCURRENT_ACTIVITIES"]),
+        max_cached_workflows=int(os.environ["FANOUT_MAX_CACHED_WORKFLOWS"]),
         graceful_shutdown_timeout=timedelta(seconds=float(os.environ["FANOUT_GRACEFUL_TIMEOUT"])),
     ):
         await stop.wait()
