@@ -27,7 +27,16 @@ from temporalio.converter import DataConverter, decode_typed_search_attributes, 
 from temporalio.exceptions import FailureError
 
 from temporal_fanout.models import FanOutOptions, InvalidInput, Outcome
-from temporal_fanout.work import ACTIVITY, Caller, Ended, as_json, out_of_time, root_cause, search_attributes
+from temporal_fanout.work import (
+    ACTIVITY,
+    Caller,
+    Ended,
+    as_json,
+    out_of_time,
+    root_cause,
+    search_attributes,
+    start_child,
+)
 
 RECORDED = "recorded:"
 """Marks work whose items are recorded starts; what follows is only a name for it."""
@@ -215,12 +224,11 @@ async def _child(id: str, start: StartChildWorkflowExecutionInitiatedEventAttrib
     attributes: TypedSearchAttributes | None = None
     if start.search_attributes.indexed_fields:
         attributes = decode_typed_search_attributes(start.search_attributes)
-    result: RawValue = await workflow.execute_child_workflow(
+    handle = await start_child(
         start.workflow_type.name,
         args=[RawValue(payload) for payload in start.input.payloads],
         id=id,
         task_queue=start.task_queue.name or None,
-        result_type=RawValue,
         execution_timeout=_span(start.workflow_execution_timeout),
         run_timeout=_span(start.workflow_run_timeout),
         task_timeout=_span(start.workflow_task_timeout),
@@ -230,6 +238,7 @@ async def _child(id: str, start: StartChildWorkflowExecutionInitiatedEventAttrib
         search_attributes=attributes,
         priority=Priority._from_proto(start.priority),
     )
+    result: RawValue = await handle
     return result
 
 

@@ -18,6 +18,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 from temporal_fanout.control import LANES, STOP
+from temporal_fanout.work import start_child
 
 SHARD_WORKFLOW = "FanOutShard"
 
@@ -85,9 +86,7 @@ class Shards:
         """Runs a shard that was added to its end, and gives what it returned. Raises its `FailureError`."""
         shard = self._open[id]
         try:
-            handle: Any = await workflow.start_child_workflow(
-                SHARD_WORKFLOW, RawValue(spec), id=id, result_type=RawValue
-            )
+            handle = await start_child(SHARD_WORKFLOW, args=[RawValue(spec)], id=id)
             shard.is_there = True
             self._changed()
             result: RawValue = await handle

@@ -120,12 +120,11 @@ class Caller:
 
     async def _child(self, id: str, args: list[RawValue]) -> RawValue:
         options = self._options
-        result: RawValue = await workflow.execute_child_workflow(
+        handle = await start_child(
             self._name,
             args=args,
             id=id,
             task_queue=options.task_queue,
-            result_type=RawValue,
             execution_timeout=options.timeout,
             retry_policy=options.retry if options.retry.maximum_attempts != 1 else None,
             parent_close_policy=self._close_policy,
@@ -133,6 +132,7 @@ class Caller:
             search_attributes=self._search_attributes,
             priority=self._priority,
         )
+        result: RawValue = await handle
         return result
 
     async def _activity(self, id: str, args: list[RawValue]) -> RawValue:
@@ -150,6 +150,27 @@ class Caller:
             priority=self._priority,
         )
         return result
+
+
+async def start_child(work: str, **options: Any) -> Any:
+    """The handle that `workflow.start_child_workflow` gives, for a parent that may be cancelled while the child starts.
+
+    The SDK does not wait for such a child: it starts all the same, does not hear of the cancellation, and is terminated
+    with its parent, in mid-work. Here the cancellation waits until the child has started, and reaches it then.
+    """
+    start = asyncio.ensure_future(workflow.start_child_workflow(work, result_type=RawValue, **options))
+    cancelled: asyncio.CancelledError | None = None
+    while not start.done():
+        try:
+            await asyncio.shield(start)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except FailureError:
+            break
+    handle = start.result()
+    if cancelled is not None:
+        handle.cancel()
+    return handle
 
 
 def out_of_time(work: str, seconds: float | None) -> str:
