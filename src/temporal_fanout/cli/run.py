@@ -215,7 +215,9 @@ async def follow_and_report(
             return report_failure(handle.id, error.cause, output)
     seconds = time.monotonic() - began if started else None
     if output is Format.JSON:
-        print_json(result | {"workflow_id": handle.id} if isinstance(result, dict) else result)
+        if isinstance(result, dict):
+            result.setdefault("workflow_id", handle.id)
+        print_json(result)
     elif has_outcomes(result):
         print_outcomes(result, handle.id, seconds)
     else:
@@ -302,7 +304,7 @@ class RunBar:
         left = progress.held if progress.in_flight + progress.waiting == 0 else 0
         if left and left != self._waited_for:
             self.note(f"held for a person: {left}; see: {self._held}")
-        self._waited_for = left or self._waited_for
+        self._waited_for = left
         # Where all have ended the result comes next, on stdout: two streams that one log takes might change places.
         if not self._live and progress.finished < progress.total and time.monotonic() - self._said > 5:
             self._said = time.monotonic()
