@@ -51,7 +51,7 @@ def refusal(*args: str | Path, text: str = "") -> str:
     return ended.stderr
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 120) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 180) -> T:
     """Waits until the condition gives something true, and returns it."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -120,7 +120,7 @@ class Namespace:
         self.kubectl("scale", f"deployment/{_fullname(self.release)}-worker", f"--replicas={replicas}")
         self.settled(replicas)
 
-    def settled(self, replicas: int, seconds: float = 120) -> list[Object]:
+    def settled(self, replicas: int, seconds: float = 180) -> list[Object]:
         """The workers, once there are so many, all ready, and none that is stopping."""
 
         def are_there() -> list[Object]:
@@ -229,11 +229,11 @@ class Job:
         ends = [one for one in conditions if one["type"] in ("Complete", "Failed") and one["status"] == "True"]
         return ends[0] if ends else {}
 
-    def ended(self, seconds: float = 120) -> str:
+    def ended(self, seconds: float = 180) -> str:
         """Complete or Failed, once it is either."""
         return str(until(self.end, f"the end of {self.name}", seconds)["type"])
 
-    def done(self, seconds: float = 120) -> str:
+    def done(self, seconds: float = 180) -> str:
         """Its log, once it is complete."""
         assert self.ended(seconds) == "Complete", self.log()
         return self.log()

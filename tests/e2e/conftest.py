@@ -14,15 +14,21 @@ from tests.needs import missing, needs
 
 OPEN: list[Namespace] = []
 """The namespaces that are there now."""
+TOLD: list[BaseException | None] = []
+"""What has been shown with its namespace."""
 
 _UP = "make kind-up, or in CI ../shared/cluster/up --config kind.yaml"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What fails shows its namespace: pods, events, logs."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What fails shows its namespace: pods, events, logs. A fixture that fails does so once, for all that ask for it."""
     report = yield
-    if report.failed and report.when != "teardown":
+    why = call.excinfo.value if call.excinfo else None
+    if report.failed and report.when != "teardown" and why not in TOLD:
+        TOLD.append(why)
         used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Namespace)]
         for namespace in used or OPEN:
             with contextlib.suppress(subprocess.SubprocessError):

@@ -17,7 +17,7 @@ from tests.e2e.cluster import ROOT, Namespace, command, until
 from tests.e2e.conftest import namespace
 from tests.needs import missing, needs
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 SERVER = ROOT.parent / "shared/temporal-server"
 PORT = 7600

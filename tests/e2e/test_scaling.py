@@ -10,7 +10,7 @@ from benchmarks.cluster import own_worker, rate, set_workers
 from tests.e2e.cluster import Namespace, json_of, until
 from tests.e2e.conftest import addon, namespace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.e2e.conftest import namespace
 
 Query = Callable[[str], dict[str, float]]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 MONITORED = {
     "monitoring": {
@@ -73,7 +73,7 @@ def jobs(plain: Namespace, query: Query) -> dict[str, list[Job]]:
     for name, three in made.items():
         assert len(three) == 3, [job.name for job in three]
         for job in three:
-            assert job.ended(400) == ("Failed" if name == "strict" else "Complete"), job.log()
+            assert job.ended(600) == ("Failed" if name == "strict" else "Complete"), job.log()
     return made
 
 

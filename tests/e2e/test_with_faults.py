@@ -15,7 +15,7 @@ from tests.e2e.cluster import CONTEXT, Namespace, command, json_of, until
 from tests.e2e.conftest import namespace
 from tests.e2e.runs import Run
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 CHILDREN = 1000
 HELD = 300
