@@ -66,6 +66,8 @@ async def main(names: list[str]) -> None:
     for name in names:
         for suffix in KEPT:
             (FOLDER / f"replay-{name}{suffix}.json").unlink(missing_ok=True)
+        for old in FOLDER.glob(f"replay-{name}.retry-*.json"):  # whose ids come from the run's, which will be another
+            old.unlink()
     async with dev_server() as server:
         client = await connect(30, target_host=server.address)
         with tempfile.TemporaryDirectory() as folder:

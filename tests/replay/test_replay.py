@@ -10,6 +10,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from temporal_fanout.plugin import FanOutPlugin
+from temporal_fanout.retry import RETRY_WORKFLOW
 from temporal_fanout.shards import SHARD_WORKFLOW
 from temporal_fanout.worker import WORKFLOWS
 from tests.conftest import Bench, working
@@ -29,7 +30,7 @@ def test_every_workflow_and_way_is_recorded() -> None:
     """Every workflow of the worker, shards, and each run that record.py names, are among the histories."""
     started = (json.loads(path.read_text())["events"][0] for path in HISTORIES)
     types = {event["workflowExecutionStartedEventAttributes"]["workflowType"]["name"] for event in started}
-    assert types == {workflow.__name__ for workflow in WORKFLOWS} | {SHARD_WORKFLOW}
+    assert types == {workflow.__name__ for workflow in WORKFLOWS} | {SHARD_WORKFLOW, RETRY_WORKFLOW}
     names = {path.stem for path in HISTORIES}
     assert {f"replay-{name}" for name in RUNS} <= names
     for name in RETRIES:
