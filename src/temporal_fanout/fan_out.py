@@ -264,6 +264,7 @@ class Node:
         except (SourceError, InvalidInput) as error:  # of a source that was good when it was surveyed
             self._stop_with(SourceFailed.__name__, error.message)
         except asyncio.CancelledError:
+            await workflow.wait_condition(lambda: not self._caller.starting)
             for task in self._tasks.values():
                 task.cancel()
             await workflow.wait_condition(lambda: not self._tasks)
@@ -405,9 +406,11 @@ class Node:
     async def _run_shard(self, shard: Open, spec: Payload) -> None:
         stop = None
         try:
-            raw: RawValue = await workflow.execute_child_workflow(
-                SHARD_WORKFLOW, RawValue(spec), id=shard.id, result_type=RawValue
-            )
+            with self._caller.starts_a_child():
+                handle = await workflow.start_child_workflow(
+                    SHARD_WORKFLOW, RawValue(spec), id=shard.id, result_type=RawValue
+                )
+            raw: RawValue = await handle
         except (FailureError, asyncio.CancelledError) as error:
             ended = root_cause(error, "it was closed before its end")
             message = f"shard {shard.id} was lost with the outcomes of its {shard.count} items: {ended.error}"

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
@@ -168,6 +169,27 @@ async def test_cancelling_the_parent_cancels_its_children(bench: Bench, client: 
             await handle.result()
         assert isinstance(caught.value.cause, CancelledError)
         await until(lambda: _equals(count(' AND ExecutionStatus="Canceled"'), 20), "twenty cancelled children")
+
+
+async def test_a_child_that_starts_while_its_parent_is_cancelled_hears_of_it(bench: Bench, client: Client) -> None:
+    """A cancellation in the middle of many starts: every child that starts after it is cancelled, none terminated."""
+    handle = await bench.start(w.Anything.run, "Sleep", [600] * 60, {})
+
+    async def some_have_started() -> bool:
+        return len((await handle.describe()).raw_description.pending_children) > 0
+
+    await until(some_have_started, "the first children")
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    late = cancelled = 0
+    requested = False
+    async for event in handle.fetch_history_events():
+        requested |= event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+        late += requested and event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+        cancelled += event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED
+    assert late > 0
+    assert cancelled == 60
 
 
 async def _equals(count: Any, wanted: int) -> bool:
