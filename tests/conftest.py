@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class _Grouped(LoadScopeScheduling):
+class _Grouped(LoadScopeScheduling):  # type: ignore[misc]
     """Keeps the tests of a module that has the mark `xdist_group` in one process, where they share their fixtures.
 
     `--dist=loadgroup` is for that, and does nothing with pytest 9.2: pytest-xdist issue 1386.
