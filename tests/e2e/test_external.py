@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(900)
 SERVER = ROOT.parent / "shared/temporal-server"
 PORT = 7600
 CLOSED = "the server closes the connection; it may want TLS, or another certificate"
-"""Where the server's alert is lost: with TLS 1.3 the client writes before it has come, to a connection that is closed."""
+"""Where the alert of the server is lost: the client writes before it has come, and the connection is closed."""
 
 
 @dataclass
