@@ -24,7 +24,7 @@ _UP = "make kind-up, or in CI ../shared/cluster/up --config kind.yaml"
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What fails shows its namespace: pods, events, logs. A fixture fails once, for all that ask for it."""
+    """What fails shows its namespace: pods, events, logs. A fixture that fails does so once for all that ask for it."""
     report = yield
     why = call.excinfo.value if call.excinfo else None
     if report.failed and report.when != "teardown" and why not in TOLD:

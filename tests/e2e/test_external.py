@@ -21,6 +21,8 @@ pytestmark = pytest.mark.timeout(900)
 
 SERVER = ROOT.parent / "shared/temporal-server"
 PORT = 7600
+CLOSED = "the server closes the connection; it may want TLS, or another certificate"
+"""Where the alert of the server is lost: the client writes before it has come, and the connection is closed."""
 
 
 @dataclass
@@ -91,7 +93,7 @@ def test_a_server_with_mutual_tls_is_used_by_a_secret(external: External) -> Non
     ],
 )
 def test_a_wrong_certificate_is_said(external: External, wrong: str, says: str, tmp_path: Path) -> None:
-    """A client's certificate of another authority, or another authority for the server's: worker and Job say which."""
+    """A client's certificate of another authority, or another authority for the server's: Job and worker say so."""
     openssl = needs("openssl", "apt-get install openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=a stranger", "-keyout", key, "-out",
@@ -106,7 +108,9 @@ def test_a_wrong_certificate_is_said(external: External, wrong: str, says: str, 
     (found,) = external.namespace.objects("jobs", instance=release)
     job = external.namespace.job(found["metadata"]["name"])
     assert job.ended() == "Failed"
-    assert job.log().splitlines()[-1].startswith(f"error: no Temporal server answers at {external.address} ({says})")
+    last = job.log().splitlines()[-1]
+    assert last.startswith(f"error: no Temporal server answers at {external.address} (")
+    assert says in last or CLOSED in last
     (status,) = job.pods()[0]["status"]["containerStatuses"]
     assert status["state"]["terminated"]["exitCode"] == 3
     worker = f"deployment/{release}-worker"

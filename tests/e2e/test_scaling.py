@@ -54,7 +54,7 @@ def test_activities_of_a_worker_that_is_killed_are_tried_again(invoices: Namespa
         event["activityTaskStartedEventAttributes"]["attempt"] for event in job.run.seen("ACTIVITY_TASK_STARTED")
     ]
     assert max(attempts) > 1
-    assert invoices.restarts(holder) == restarts + 1
+    until(lambda: invoices.restarts(holder) == restarts + 1, "a container that is started anew")
 
 
 @pytest.fixture(scope="module")

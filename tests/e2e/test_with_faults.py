@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_loses_no_item(faults: Namespace) -> None:
     first, *others = run.processes()
     assert holder in first
     assert others
-    assert faults.restarts(holder) == restarts + 1
+    until(lambda: faults.restarts(holder) == restarts + 1, "a container that is started anew")
 
 
 def test_more_workers_and_fewer_lose_no_item(faults: Namespace) -> None:
