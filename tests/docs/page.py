@@ -131,6 +131,7 @@ async def running(command: Command, env: Mapping[str, str]) -> AsyncIterator[Run
 
 VARIES = (
     (r"parent-child-workflow-\d+", "parent-child-workflow-1"),
+    (r"\.retry-[0-9a-f]{10}", ".retry-1"),
     (r"(127\.0\.0\.1|localhost):\d+", r"\1:1"),
     (r"\bin \d+\.\d s\b", "in 1 s"),
     (r'("execution_time": )[\d.]+', r"\1 1"),

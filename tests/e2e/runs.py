@@ -17,7 +17,7 @@ Event: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the lab's parent."""
+    """A run of a scenario."""
 
     url: str
     """Of its namespace of Temporal, in the API."""
@@ -108,15 +108,19 @@ class Run:
         """The events of this type in the history of the run itself, none while it is not there."""
         return [event for event in self.events() if _type(event) == type] if self.status() else []
 
-    def outcomes(self) -> Counter[str]:
-        """What became of its items, as its result, or the details of its failure, say."""
+    def result(self) -> Any:
+        """What it returned or, where it failed, the details of its failure."""
         last = self.events()[-1]
         if _type(last) == "WORKFLOW_EXECUTION_COMPLETED":
             payloads = last["workflowExecutionCompletedEventAttributes"]["result"]["payloads"]
         else:
             failure = last["workflowExecutionFailedEventAttributes"]["failure"]
             payloads = failure["applicationFailureInfo"]["details"]["payloads"]
-        return Counter(_value(payloads[0])["outcomes"])
+        return _value(payloads[0])
+
+    def outcomes(self) -> Counter[str]:
+        """What became of its items, as it says itself."""
+        return Counter(self.result()["outcomes"])
 
 
 def _value(payload: Any) -> Any:
