@@ -106,7 +106,7 @@ class Node:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._items: set[str] = set()
         self._held: dict[int, Held] = {}
-        self._shards = Shards(self._look_again)
+        self._shards = Shards(self._look_again, self._caller.starts_a_child)
         self._items_open = 0
         self._opened = 0
         self._largest_result: int = spec.get("largest_result", 0)
@@ -198,6 +198,7 @@ class Node:
         except (SourceError, InvalidInput) as error:  # of a source that was good when it was surveyed
             self._stop_with(SourceFailed.__name__, error.message)
         except asyncio.CancelledError:
+            await workflow.wait_condition(lambda: not self._caller.starting)
             for task in self._tasks.values():
                 task.cancel()
             await workflow.wait_condition(lambda: not self._tasks)
@@ -213,7 +214,11 @@ class Node:
         return self._tally
 
     def _has_changed(self) -> bool:
-        return self._changed or (self._full and self._control.is_new_task())
+        return self._changed or (self._full and self._control.is_new_task()) or self._can_cancel()
+
+    def _can_cancel(self) -> bool:
+        """Whether items are to be cancelled, and now: none of them is about to start."""
+        return self._cancel and bool(self._items) and not self._caller.starting
 
     def _look_again(self) -> None:
         self._changed = True
@@ -377,7 +382,7 @@ class Node:
         """Once stopped: shards start nothing more; what was held has failed; what runs is cancelled, if so asked."""
         self._give_up_held()
         self._shards.stop(self._cancel)
-        if self._cancel:
+        if self._can_cancel():
             for id in sorted(self._items):
                 self._tasks[id].cancel()
             self._items.clear()

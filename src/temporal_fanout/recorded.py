@@ -35,7 +35,6 @@ from temporal_fanout.work import (
     out_of_time,
     root_cause,
     search_attributes,
-    start_child,
 )
 
 RECORDED = "recorded:"
@@ -213,33 +212,36 @@ class RecordedCaller(Caller):
         start = _start_in(item)
         try:
             raw = await (
-                _activity(id, start) if isinstance(start, ActivityTaskScheduledEventAttributes) else _child(id, start)
+                _activity(id, start)
+                if isinstance(start, ActivityTaskScheduledEventAttributes)
+                else self._recorded_child(id, start)
             )
         except FailureError as error:
             return root_cause(error, out_of_time(work_of(start), _limit(start)))
         return Ended(Outcome.COMPLETED, raw.payload)
 
-
-async def _child(id: str, start: StartChildWorkflowExecutionInitiatedEventAttributes) -> RawValue:
-    attributes: TypedSearchAttributes | None = None
-    if start.search_attributes.indexed_fields:
-        attributes = decode_typed_search_attributes(start.search_attributes)
-    handle = await start_child(
-        start.workflow_type.name,
-        args=[RawValue(payload) for payload in start.input.payloads],
-        id=id,
-        task_queue=start.task_queue.name or None,
-        execution_timeout=_span(start.workflow_execution_timeout),
-        run_timeout=_span(start.workflow_run_timeout),
-        task_timeout=_span(start.workflow_task_timeout),
-        retry_policy=RetryPolicy.from_proto(start.retry_policy) if start.HasField("retry_policy") else None,
-        parent_close_policy=workflow.ParentClosePolicy(start.parent_close_policy or 1),
-        memo={key: RawValue(value) for key, value in start.memo.fields.items()} or None,
-        search_attributes=attributes,
-        priority=Priority._from_proto(start.priority),
-    )
-    result: RawValue = await handle
-    return result
+    async def _recorded_child(self, id: str, start: StartChildWorkflowExecutionInitiatedEventAttributes) -> RawValue:
+        attributes: TypedSearchAttributes | None = None
+        if start.search_attributes.indexed_fields:
+            attributes = decode_typed_search_attributes(start.search_attributes)
+        with self.starts_a_child():
+            handle = await workflow.start_child_workflow(
+                start.workflow_type.name,
+                args=[RawValue(payload) for payload in start.input.payloads],
+                id=id,
+                task_queue=start.task_queue.name or None,
+                result_type=RawValue,
+                execution_timeout=_span(start.workflow_execution_timeout),
+                run_timeout=_span(start.workflow_run_timeout),
+                task_timeout=_span(start.workflow_task_timeout),
+                retry_policy=RetryPolicy.from_proto(start.retry_policy) if start.HasField("retry_policy") else None,
+                parent_close_policy=workflow.ParentClosePolicy(start.parent_close_policy or 1),
+                memo={key: RawValue(value) for key, value in start.memo.fields.items()} or None,
+                search_attributes=attributes,
+                priority=Priority._from_proto(start.priority),
+            )
+        result: RawValue = await handle
+        return result
 
 
 async def _activity(id: str, start: ActivityTaskScheduledEventAttributes) -> RawValue:

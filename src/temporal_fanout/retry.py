@@ -6,6 +6,7 @@ choice is the same retry, however often it is asked for. Its memo names the orig
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -37,6 +38,8 @@ ORIGIN_MEMO = "fanout_origin"
 _PAGE_TIMEOUT = timedelta(hours=1)
 """For a page of a history, or a survey of all of it, with every attempt."""
 _SEVERAL = "several"
+_LISTED_TRIES = 50
+"""How often visibility is asked for a new workflow, every 0.2 s: it usually has it within a second."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +264,18 @@ async def merged(client: Client, listing: Listing) -> AsyncGenerator[Row, None]:
             await one.close()
 
 
+async def until_listed(client: Client, workflow_id: str) -> None:
+    """Waits until visibility has a workflow that was just started, so that `merged` finds it; not for ever."""
+    for _ in range(_LISTED_TRIES):
+        if (await client.count_workflows(f'WorkflowId = "{_quoted(workflow_id)}"')).count:
+            return
+        await asyncio.sleep(0.2)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
 class _Retry:
     """A retry of the workflow that is being listed; its items come in the order of those that it took."""
 
@@ -286,8 +301,7 @@ class _Retry:
 
 async def _retries(client: Client, workflow_id: str, run_id: str) -> list[_Retry]:
     """The retries of the chain of runs that begins with this one, the first started first."""
-    name = workflow_id.replace("\\", "\\\\").replace('"', '\\"')
-    query = f'WorkflowType = "{RETRY_WORKFLOW}" AND WorkflowId STARTS_WITH "{name}.retry-"'
+    query = f'WorkflowType = "{RETRY_WORKFLOW}" AND WorkflowId STARTS_WITH "{_quoted(workflow_id)}.retry-"'
     is_own = re.compile(re.escape(workflow_id) + r"\.retry-[0-9a-f]{10}")
     found = []
     async for run in client.list_workflows(query):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,6 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 from temporal_fanout.control import LANES, STOP
-from temporal_fanout.work import start_child
 
 SHARD_WORKFLOW = "FanOutShard"
 
@@ -48,10 +48,11 @@ class Open:
 
 
 class Shards:
-    """Those of one node. `changed` is called when the node should look again."""
+    """Those of one node. `changed` is called when the node should look again; `starts_a_child` is the caller's."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], starts_a_child: Callable[[], AbstractContextManager[None]]) -> None:
         self._changed = changed
+        self._starts_a_child = starts_a_child
         self._open: dict[str, Open] = {}
         self._signals: set[asyncio.Task[None]] = set()
 
@@ -86,7 +87,10 @@ class Shards:
         """Runs a shard that was added to its end, and gives what it returned. Raises its `FailureError`."""
         shard = self._open[id]
         try:
-            handle = await start_child(SHARD_WORKFLOW, args=[RawValue(spec)], id=id)
+            with self._starts_a_child():
+                handle = await workflow.start_child_workflow(
+                    SHARD_WORKFLOW, RawValue(spec), id=id, result_type=RawValue
+                )
             shard.is_there = True
             self._changed()
             result: RawValue = await handle

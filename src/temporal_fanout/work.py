@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,18 @@ class Caller:
         self._priority = Priority(priority_key=options.priority) if options.priority else Priority.default
         self._close_policy = workflow.ParentClosePolicy[options.parent_close_policy]
         self._search_attributes = search_attributes(options)
+        self.starting = 0
+        """Children that have been asked for and have not started: not to be cancelled now. The SDK would not wait for
+        such a child. It would start all the same, not hear of it, and be terminated with its parent, in mid-work."""
+
+    @contextmanager
+    def starts_a_child(self) -> Iterator[None]:
+        """Around the start of a child."""
+        self.starting += 1
+        try:
+            yield
+        finally:
+            self.starting -= 1
 
     async def call(self, id: str, item: Payload) -> Ended:
         """Runs one item under this id, to its end; raises only what is not the item's fault."""
@@ -120,18 +133,20 @@ class Caller:
 
     async def _child(self, id: str, args: list[RawValue]) -> RawValue:
         options = self._options
-        handle = await start_child(
-            self._name,
-            args=args,
-            id=id,
-            task_queue=options.task_queue,
-            execution_timeout=options.timeout,
-            retry_policy=options.retry if options.retry.maximum_attempts != 1 else None,
-            parent_close_policy=self._close_policy,
-            memo=options.memo or None,
-            search_attributes=self._search_attributes,
-            priority=self._priority,
-        )
+        with self.starts_a_child():
+            handle = await workflow.start_child_workflow(
+                self._name,
+                args=args,
+                id=id,
+                task_queue=options.task_queue,
+                result_type=RawValue,
+                execution_timeout=options.timeout,
+                retry_policy=options.retry if options.retry.maximum_attempts != 1 else None,
+                parent_close_policy=self._close_policy,
+                memo=options.memo or None,
+                search_attributes=self._search_attributes,
+                priority=self._priority,
+            )
         result: RawValue = await handle
         return result
 
@@ -150,27 +165,6 @@ class Caller:
             priority=self._priority,
         )
         return result
-
-
-async def start_child(work: str, **options: Any) -> Any:
-    """The handle that `workflow.start_child_workflow` gives, for a parent that may be cancelled while the child starts.
-
-    The SDK does not wait for such a child: it starts all the same, does not hear of the cancellation, and is terminated
-    with its parent, in mid-work. Here the cancellation waits until the child has started, and reaches it then.
-    """
-    start = asyncio.ensure_future(workflow.start_child_workflow(work, result_type=RawValue, **options))
-    cancelled: asyncio.CancelledError | None = None
-    while not start.done():
-        try:
-            await asyncio.shield(start)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except FailureError:
-            break
-    handle = start.result()
-    if cancelled is not None:
-        handle.cancel()
-    return handle
 
 
 def out_of_time(work: str, seconds: float | None) -> str:

@@ -33,7 +33,8 @@ DOUBLED = {
 """Scenarios whose children double: the values of which they complete, and of whose others they fail."""
 
 OTHERS = {
-    "stress", "activities", "strict",  # in test_limits
+    "strict",  # in test_limits
+    "stress", "activities",  # in tests/endurance
     "random-delays", "sequential",
     "parallel", "validation", "transformation", "conditional", "batches", "retries", "compensation",
     "hold", "scaling",

@@ -16,7 +16,7 @@ from temporal_fanout.listing import Listing
 from temporal_fanout.logs import Level
 from temporal_fanout.models import InvalidInput, Outcome
 from temporal_fanout.process import ExitCode
-from temporal_fanout.retry import Plan, plan_retry, start_retry
+from temporal_fanout.retry import Plan, plan_retry, start_retry, until_listed
 
 
 def retry(
@@ -91,6 +91,7 @@ def retry(
         shown = Format.JSON if output is ListFormat.JSON else Format.TABLE
         code = await follow_and_report(client, handle, started, queue, shown)
         if not plan.choice.is_compensation:
+            await until_listed(client, plan.id)
             note(f"the last outcome of every item: fanout results {id} --merged")
         return code
 
