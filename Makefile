@@ -24,10 +24,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo example test test-all lint format bench lock clean again docs panels image chart kind-up dev deploy job scan e2e kind-down
+.PHONY: help demo example test test-all lint format bench lock clean again docs panels screenshots image chart kind-up dev deploy job scan e2e kind-down
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo ## Run the demo against a dev server of its own (SCENARIO=strict: another scenario)
 	@$(BIN)/fanout demo $(SCENARIO) $(ARGS)
@@ -73,6 +73,9 @@ docs: $(VENV)/.docs ## Build the pages and the API reference into build/docs; a 
 
 panels: $(VENV)/.docs ## Draw docs/panels.png: what the dashboard shows, asked of a real Prometheus (Debian: apt install prometheus)
 	$(BIN)/python -m docs.panels
+
+screenshots: $(VENV)/.dev ## Take the pictures of docs/tutorial.md in the Web UI (Debian: apt install chromium)
+	$(BIN)/python -m docs.screenshots
 
 # On Kubernetes: a cluster of kind on this machine, with docker, kind, kubectl, helm and, for `dev`, skaffold. What is done
 # there is done by name: whatever cluster kubectl is set to, no other is touched.

@@ -2,13 +2,15 @@
 
 In a block of `console`, a line with `$ ` is a command, and what follows is what it shows. A line of `…` stands for any
 lines; `…` at the end of a line for the rest of it. A block without a command is the rest of what the first command of
-its section shows: that one goes on while the others are run, as in another terminal.
+its section shows: that one goes on while the others are run, as in another terminal. Where that block begins with a
+line of `^C`, the command is first interrupted. What a list shows only a little later may be asked for again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -41,7 +43,7 @@ class Section:
 def sections(page: Path) -> list[Section]:
     """The sections of a page that have commands."""
     found = []
-    for part in re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^##+ ", page.read_text(), flags=re.MULTILINE)[1:]:
         section = Section(part.partition("\n")[0], [])
         for block in re.findall(r"^```console\n(.*?)^```", part, re.MULTILINE | re.DOTALL):
             lines = block.splitlines()
@@ -63,15 +65,35 @@ async def check(section: Section, env: Mapping[str, str]) -> None:
     async with contextlib.AsyncExitStack() as stack:
         waiting = None
         for command in section.commands:
+            if EVENTUAL.match(command.line):
+                await _shows_soon(command, env)
+                continue
             run = await stack.enter_async_context(running(command, env))
             if command.rest is not None:
-                waiting = run, command
+                waiting = run, command, command.rest
                 await run.shows(command.shown)
             else:
                 _compare(command, command.shown, await run.end())
         if waiting:
-            run, command = waiting
-            _compare(command, command.shown + (command.rest or []), await run.end())
+            run, command, rest = waiting
+            if rest[0] == "^C":
+                rest = rest[1:]
+                run.interrupt()
+            _compare(command, command.shown + rest, await run.end())
+
+
+EVENTUAL = re.compile(r"temporal workflow (list|count) |temporal task-queue describe |fanout results .*--merged")
+"""What is read from an index of the server's, which is a little behind."""
+
+
+async def _shows_soon(command: Command, env: Mapping[str, str]) -> None:
+    for left in reversed(range(10)):
+        async with running(command, env) as run:
+            lines = await run.end()
+        if left == 0 or differs(command.shown, lines) is None:
+            break
+        await asyncio.sleep(1)
+    _compare(command, command.shown, lines)
 
 
 def _compare(command: Command, shown: list[str], lines: list[str]) -> None:
@@ -103,6 +125,10 @@ class Run:
                 self._more.clear()
                 await self._more.wait()
 
+    def interrupt(self) -> None:
+        """As Ctrl-C does, which all that runs in a terminal gets."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
     async def end(self) -> list[str]:
         """All that it has shown, once it has ended well."""
         async with asyncio.timeout(SECONDS):
@@ -121,11 +147,12 @@ async def running(command: Command, env: Mapping[str, str]) -> AsyncIterator[Run
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )  # fmt: skip
+    run = Run(process)
     try:
-        yield Run(process)
+        yield run
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGINT)
+            run.interrupt()
         await asyncio.wait_for(process.wait(), 60)
 
 
@@ -138,6 +165,14 @@ VARIES = (
     (r"^(sequential|parallel) +[\d.]+ +[\d.]+", r"\1 1 1"),
     (r"^speed-up: [\d.]+", "speed-up: 1"),
     (r"^\d+ of (\d+) items: .*\(at most (\d+)\).*", r"1 of \1 items, at most \2"),
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "RUN"),
+    (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+    (r"\b(now|\d+ (second|minute)s? ago)(?=\s*$)", "AGO"),
+    (r"(?<=Workflow) \([\d.]+m?s\)$", " (1ms)"),
+    (r"\b\d+@[\w.-]+", "1@host"),
+    (r"^(\s*UNVERSIONED +\w+ +1@host ).*", r"\1"),
+    (r"^(\s*UNVERSIONED +\w+ +)[1-9]\d* +[\d.]+m? ?s( +[-+.e\d]+){3}$", r"\1 some"),
+    (r"^(\s*UNVERSIONED +\w+ +)0 +0s( +[-+.e\d]+){3}$", r"\1 none"),
     (r"\s+", " "),
 )
 """What is another each time, and what stands for it."""
@@ -152,9 +187,20 @@ def normal(line: str) -> str:
     return line.strip()
 
 
+LISTED = re.compile(r"(Running|Completed|Failed) \S+ \w+ AGO$")
+"""A row of a list of workflows, which has those that were started at once in any order."""
+
+
+def in_order(lines: list[str]) -> list[str]:
+    """The lines, with rows of a list that follow one another sorted."""
+    groups = itertools.groupby(lines, lambda line: LISTED.match(normal(line)) is not None)
+    return [line for listed, group in groups for line in (sorted(group, key=normal) if listed else group)]
+
+
 def differs(shown: list[str], lines: list[str]) -> str | None:
     """The first line of the page that is not among what was shown, in its place; none where all are."""
-    left = [normal(line) for line in lines if not PASSING.match(line)]
+    left = [normal(line) for line in in_order(lines) if not PASSING.match(line)]
+    shown = in_order(shown)
     gap = False
     for line in shown:
         if line == "…":

@@ -1,0 +1,91 @@
+"""Takes the pictures of docs/tutorial.md: the tutorial's parents in Temporal's own Web UI. `make screenshots` runs it.
+
+Starts a dev server and a worker, runs the parents, and has a browser without a window look at them. Needs Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from temporalio.client import Client
+from tests.conftest import until
+
+from temporal_fanout import lab, logs
+from temporal_fanout.client import connect
+from temporal_fanout.devserver import dev_server
+from temporal_fanout.process import end
+from temporal_fanout.worker import make_worker
+
+FOLDER = Path(__file__).parent / "tutorial"
+PARENTS = {"tutorial-all-success": [1, 3, 5, 7, 9], "tutorial-mixed": [1, 2, 3, "four"]}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+UI_MILLISECONDS = 20_000
+"""Of the page's own time, which the browser makes pass as fast as it can: until all that it asks for is there."""
+
+
+async def main() -> int:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        print("screenshots: there is no Chromium (Debian: apt install chromium)", file=sys.stderr)
+        return 2
+    logs.configure(logs.Level.ERROR)
+    async with dev_server(ui=True) as server:
+        client = await connect(60, target_host=server.address)
+        async with make_worker(client):
+            runs = {id: await _run(client, id, values) for id, values in PARENTS.items()}
+        number = sum(1 + len(values) for values in PARENTS.values())
+
+        async def listed() -> bool:
+            return (await client.count_workflows('ExecutionStatus != "Running"')).count == number
+
+        await until(listed, "the list of all that has ended", 60)
+        workflows = f"{server.ui}/namespaces/default/workflows"
+        mixed = f"{workflows}/tutorial-mixed/{runs['tutorial-mixed']}"
+        query = quote('WorkflowId STARTS_WITH "tutorial-"')
+        shots = {
+            "list": (f"{workflows}?query={query}", 1280, 800),
+            "relationships": (f"{mixed}/relationships", 1280, 1100),
+            "timeline": (f"{mixed}/timeline", 1280, 1000),
+        }
+        FOLDER.mkdir(exist_ok=True)
+        for name, (address, width, height) in shots.items():
+            await _take(browser, address, FOLDER / f"{name}.png", width, height)
+    return 0
+
+
+async def _run(client: Client, id: str, values: list[int | str]) -> str:
+    """The run id of a parent that has ended."""
+    handle = await client.start_workflow(lab.PARENT, values, id=id, task_queue=lab.TASK_QUEUE)
+    await handle.result()
+    return str(handle.result_run_id)
+
+
+async def _take(browser: str, address: str, picture: Path, width: int, height: int) -> None:
+    with tempfile.TemporaryDirectory() as profile:
+        command = [
+            browser, "--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}",
+            f"--window-size={width},{height}", f"--virtual-time-budget={UI_MILLISECONDS}", f"--screenshot={picture}",
+        ]  # fmt: skip
+        if os.geteuid() == 0:
+            command.append("--no-sandbox")  # which Chromium does not have for root
+        process = await asyncio.create_subprocess_exec(
+            *command, address, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        async with asyncio.timeout(120):
+            code = await process.wait()
+    if code != 0:
+        raise RuntimeError(f"{browser} ended with {code}")
+    print(picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        end(asyncio.run(main()))
+    end(130)
