@@ -171,7 +171,7 @@ VARIES = (
     (r"(?<=Workflow) \([\d.]+m?s\)$", " (1ms)"),
     (r"\b\d+@[\w.-]+", "1@host"),
     (r"^(\s*UNVERSIONED +\w+ +1@host ).*", r"\1"),
-    (r"^(\s*UNVERSIONED +\w+ +)[1-9]\d* +[\d.]+m? ?s( +[-+.e\d]+){3}$", r"\1 some"),
+    (r"^(\s*UNVERSIONED +\w+ +)[1-9]\d* +[\d.hm ]+s( +[-+.e\d]+){3}$", r"\1 some"),
     (r"^(\s*UNVERSIONED +\w+ +)0 +0s( +[-+.e\d]+){3}$", r"\1 none"),
     (r"\s+", " "),
 )
@@ -200,6 +200,8 @@ def in_order(lines: list[str]) -> list[str]:
 def differs(shown: list[str], lines: list[str]) -> str | None:
     """The first line of the page that is not among what was shown, in its place; none where all are."""
     left = [normal(line) for line in in_order(lines) if not PASSING.match(line)]
+    while left and not left[-1]:
+        left.pop()
     shown = in_order(shown)
     gap = False
     for line in shown:
