@@ -24,7 +24,7 @@ from temporal_fanout.process import end
 from temporal_fanout.worker import make_worker
 
 FOLDER = Path(__file__).parent / "tutorial"
-PARENTS = {"tutorial-all-success": [1, 3, 5, 7, 9], "tutorial-mixed": [1, 2, 3, "four"]}
+PARENTS: dict[str, list[int | str]] = {"tutorial-all-success": [1, 3, 5, 7, 9], "tutorial-mixed": [1, 2, 3, "four"]}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 UI_MILLISECONDS = 20_000
 """Of the page's own time, which the browser makes pass as fast as it can: until all that it asks for is there."""
