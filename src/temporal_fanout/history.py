@@ -140,8 +140,10 @@ class RunHistory:
         `ahead` is how many shards are read at once. Places stay as they are once the run is `settled`. After a start
         in the middle, the attributes that need every history mean nothing.
         """
-        root = _Node(self._client, self, self.workflow_id, self.run_id, is_run=True)
-        parts: deque[tuple[Place, _Part]] = deque([((), root)])
+        # Nothing but this keeps a part, so that what was read is let go as soon as it was given.
+        parts: deque[tuple[Place, _Part]] = deque(
+            [((), _Node(self._client, self, self.workflow_id, self.run_id, is_run=True))]
+        )
         try:
             while parts:
                 _read_ahead([part for _, part in parts], ahead)

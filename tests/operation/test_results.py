@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gc
 import io
 import json
 import signal
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowFailureError
 
+from temporal_fanout import ItemOutcome, outcomes
 from temporal_fanout.client import connect
 from temporal_fanout.devserver import DevServer, dev_server
+from temporal_fanout.history import READ_AHEAD
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench
@@ -253,3 +256,16 @@ async def test_outcomes_are_read_in_python_too(bench: Bench, client: Client) -> 
     handle = await bench.start("ParentWorkflow", [1, 2, 3], {})
     result = await handle.result()
     assert counted(await read(client, handle.id)) == result["outcomes"]
+
+
+async def test_what_was_given_is_let_go(bench: Bench, client: Client) -> None:
+    """However many shards a run has, no more outcomes are held than those of the shards that are read ahead."""
+    size, count = 10, 500
+    handle = await bench.start(w.Anything.run, "activity:double", [1] * count, {"shard_size": size})
+    await handle.result()
+    held, given = 0, 0
+    async for _ in outcomes(client, handle.id):
+        given += 1
+        held = max(held, sum(isinstance(one, ItemOutcome) for one in gc.get_objects()) if given % 25 == 0 else 0)
+    assert given == count
+    assert 0 < held <= size * (READ_AHEAD + 2)
