@@ -42,15 +42,11 @@ class Teller:
         self._seen.finished |= bit
         self._items.finished(ended.outcome, seconds)
         if ended.outcome is not Outcome.COMPLETED:
-            fields = {"item_index": index, "child_id": id, "outcome": str(ended.outcome)}
-            cause = {"error_type": ended.type, "error": ended.error}
-            workflow.logger.warning("item did not complete", extra=fields | cause)
+            workflow.logger.warning("item did not complete", extra=_fields(index, id, ended))
 
     def held(self, index: int, id: str, ended: Ended) -> None:
         if self._tells():
-            fields = {"item_index": index, "child_id": id, "outcome": str(ended.outcome)}
-            cause = {"error_type": ended.type, "error": ended.error}
-            workflow.logger.warning("item is held", extra=fields | cause)
+            workflow.logger.warning("item is held", extra=_fields(index, id, ended))
 
     def breached(self, message: str) -> None:
         if self._tells() and not self._seen.ended:
@@ -60,6 +56,11 @@ class Teller:
 
     def _tells(self) -> bool:
         return self._recorder is not None and not workflow.unsafe.is_replaying()
+
+
+def _fields(index: int, id: str, ended: Ended) -> dict[str, Any]:
+    fields = {"item_index": index, "child_id": id, "outcome": str(ended.outcome)}
+    return fields | {"error_type": ended.type, "error": ended.error}
 
 
 def origin() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,12 +10,19 @@ import typer
 from rich.table import Table
 from temporalio.client import Client, WorkflowFailureError
 
-from temporal_fanout import lab, logs
+from temporal_fanout import lab
 from temporal_fanout.cli.output import Format, counted, note, out, print_json
-from temporal_fanout.cli.run import Name, Output, RunBar, parent_of, read_input, report_failure
-from temporal_fanout.client import connect
+from temporal_fanout.cli.run import (
+    PATIENCE_SECONDS,
+    Name,
+    Output,
+    RunBar,
+    parent_of,
+    read_input,
+    report_failure,
+    with_client,
+)
 from temporal_fanout.follow import Watcher, follow, start_or_attach
-from temporal_fanout.logs import Level
 from temporal_fanout.models import InvalidInput
 from temporal_fanout.process import ExitCode
 
@@ -31,12 +37,10 @@ def compare(
     """Run the same items one after another, then in parallel, and print both with the speed-up."""
     if (scenario is None) == (values is None):
         raise InvalidInput("input: give either SCENARIO or --values")
-    logs.configure(Level.WARNING)
     ways = {"sequential": 1, "parallel": max_concurrency}
     inputs = {way: _input(scenario, values, lanes) for way, lanes in ways.items()}
 
-    async def both() -> int:
-        client = await connect(10, note)
+    async def both(client: Client) -> int:
         second = int(time.time())
         runs = []
         for way, given in inputs.items():
@@ -47,7 +51,7 @@ def compare(
         _show(runs, output)
         return ExitCode.DONE
 
-    return asyncio.run(both())
+    return with_client(both, PATIENCE_SECONDS)
 
 
 def _input(scenario: str | None, values: str | None, lanes: int | None) -> list[Any]:

@@ -6,18 +6,15 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from temporalio.client import Client
 
-from temporal_fanout import logs
 from temporal_fanout.cli.output import Format, counted, note, out, print_json
-from temporal_fanout.client import connect
+from temporal_fanout.cli.run import PATIENCE_SECONDS, parse_json, with_client
 from temporal_fanout.control import ABORT, PAUSE, RESIZE, RESUME
-from temporal_fanout.logs import Level
 from temporal_fanout.models import InvalidInput
 from temporal_fanout.operate import check_is_there, held_items, release, update
 from temporal_fanout.process import ExitCode
@@ -55,7 +52,7 @@ def show_progress(
                 return ExitCode.DONE
             await asyncio.sleep(_LOOK_SECONDS)
 
-    return _with_client(show)
+    return with_client(show, PATIENCE_SECONDS)
 
 
 def pause(id: Id, name: Name = None) -> int:
@@ -107,7 +104,7 @@ def held(id: Id, output: Output = Format.TABLE) -> int:
             note("no item is held")
         return ExitCode.DONE
 
-    return _with_client(show)
+    return with_client(show, PATIENCE_SECONDS)
 
 
 def retry_item(
@@ -120,10 +117,7 @@ def retry_item(
     """Run held items of a run again."""
     given: dict[str, Any] = {}
     if input is not None:
-        try:
-            given["input"] = json.loads(input)
-        except ValueError as error:
-            raise InvalidInput(f"--input: is not JSON: {error}") from None
+        given["input"] = parse_json("--input", input, object)
     return _release(id, indexes, all, name, False, given)
 
 
@@ -141,7 +135,7 @@ def _release(id: str, indexes: list[int] | None, all: bool, name: str | None, sk
         note(f"{id}: {len(done)} items {'skipped' if skip else 'run again'}: {', '.join(map(str, done)) or 'none'}")
         return ExitCode.DONE
 
-    return _with_client(ask)
+    return with_client(ask, PATIENCE_SECONDS)
 
 
 def _asked(id: str, what: str, said: str, then: str, **given: Any) -> int:
@@ -152,7 +146,7 @@ def _asked(id: str, what: str, said: str, then: str, **given: Any) -> int:
             _print_progress(name, one, one.items_per_second, Format.TABLE)
         return ExitCode.DONE
 
-    return _with_client(ask)
+    return with_client(ask, PATIENCE_SECONDS)
 
 
 class _Rate:
@@ -194,12 +188,3 @@ def _print_progress(name: str, one: Progress, rate: float | None, output: Format
     parts += [f"{rate:.1f}/s"] if rate else []
     parts += [f"about {left:.0f} s left"] if left else []
     out().print((f"{name}: " if name else "") + "; ".join(parts))
-
-
-def _with_client(work: Callable[[Client], Awaitable[int]]) -> int:
-    logs.configure(Level.WARNING)
-
-    async def run() -> int:
-        return await work(await connect(10, note))
-
-    return asyncio.run(run())

@@ -19,13 +19,11 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from temporalio.client import Client
 
-from temporal_fanout import logs
 from temporal_fanout.cli.output import ROWS, counted, err, note, out, print_table
 from temporal_fanout.cli.run import PATIENCE_SECONDS, Patience, with_client
 from temporal_fanout.events import read_attempts
 from temporal_fanout.history import ItemOutcome
 from temporal_fanout.listing import Listing, Row
-from temporal_fanout.logs import Level
 from temporal_fanout.models import InvalidInput, Outcome
 from temporal_fanout.process import ExitCode
 from temporal_fanout.retry import merged
@@ -87,7 +85,6 @@ def results(
     patience: Patience = PATIENCE_SECONDS,
 ) -> int:
     """List what became of every child and activity of a workflow, whoever wrote it, finished or running."""
-    logs.configure(Level.WARNING)
     wanted = {str(one) for one in outcome or ()} | ({str(one) for one in _FAILED} if failed else set())
 
     async def work(client: Client) -> int:

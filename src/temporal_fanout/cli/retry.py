@@ -7,13 +7,11 @@ from typing import Annotated, Any
 import typer
 from temporalio.client import Client
 
-from temporal_fanout import logs
 from temporal_fanout.choice import NOT_COMPLETED
 from temporal_fanout.cli.output import Format, counted, note
 from temporal_fanout.cli.results import Id, ListFormat, ListOutput, RunId, show
 from temporal_fanout.cli.run import PATIENCE_SECONDS, Patience, follow_and_report, parse_json, with_client
 from temporal_fanout.listing import Listing
-from temporal_fanout.logs import Level
 from temporal_fanout.models import InvalidInput, Outcome
 from temporal_fanout.process import ExitCode
 from temporal_fanout.retry import Plan, plan_retry, start_retry, until_listed
@@ -69,7 +67,6 @@ def retry(
     limits |= {key: value for key, value in given.items() if value is not None}
     if output not in (None, ListFormat.TABLE, ListFormat.JSON) and not dry_run:
         raise InvalidInput("--output: of a retry is table or json; jsonl and csv are for --dry-run and fanout results")
-    logs.configure(Level.WARNING)
 
     async def run(client: Client) -> int:
         plan = await plan_retry(

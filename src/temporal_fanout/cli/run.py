@@ -105,7 +105,6 @@ def run(
     limits |= {key: value for key, value in given.items() if value is not None}
     inputs = read_input(scenario, values, items, source, limits, workflow)
     parent = workflow or parent_of(scenario)
-    logs.configure(Level.WARNING)
 
     async def start(client: Client) -> int:
         return await run_and_report(client, inputs, id, parent, task_queue, output, scenario_name or scenario)
@@ -115,6 +114,8 @@ def run(
 
 def with_client(work: Callable[[Client], Coroutine[Any, Any, int]], patience: float) -> int:
     """What `work` returns, given a client of the server; `INTERRUPTED` where SIGINT or SIGTERM comes first."""
+
+    logs.configure(Level.WARNING)
 
     async def start() -> int:
         return await work(await connect(patience, note))
