@@ -54,8 +54,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[DevServer]:
     """A dev server; at the end of the session none of its workflows may be running."""
-    attributes = ["--search-attribute", "Customer=Keyword", "--search-attribute", "Tags=KeywordList"]
-    async with dev_server(arguments=attributes) as server:
+    arguments = ["--search-attribute", "Customer=Keyword", "--search-attribute", "Tags=KeywordList"]
+    # a deleted history goes when the server has next noted how far its queues are, by default every 30 s
+    arguments += ["--dynamic-config-value", 'history.transferProcessorUpdateAckInterval="1s"']
+    async with dev_server(arguments=arguments) as server:
         yield server
         client = await connect(10, target_host=server.address)
 
