@@ -28,6 +28,7 @@ from temporalio.runtime import (
 from temporalio.worker import Worker
 
 from benchmarks.workflows import Child, FanOut, Flaky, Gather
+from temporal_fanout import logs
 from temporal_fanout.client import connect, runtime
 from temporal_fanout.endpoint import metered
 from temporal_fanout.plugin import FanOutPlugin
@@ -73,6 +74,7 @@ async def worker_process(
 
 
 async def main(task_queue: str, metrics: str, *source_roots: str) -> None:
+    logs.configure(logs.Level.ERROR)  # some items fail on purpose
     core, scrape = METRICS[metrics]()
     worker = Worker(
         await connect(30, core=core),
