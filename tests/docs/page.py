@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -40,10 +40,10 @@ class Section:
     commands: list[Command]
 
 
-def sections(page: Path) -> list[Section]:
+def sections(text: str) -> list[Section]:
     """The sections of a page that have commands."""
     found = []
-    for part in re.split(r"^##+ ", page.read_text(), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^##+ ", text, flags=re.MULTILINE)[1:]:
         section = Section(part.partition("\n")[0], [])
         for block in re.findall(r"^```console\n(.*?)^```", part, re.MULTILINE | re.DOTALL):
             lines = block.splitlines()
@@ -58,6 +58,17 @@ def sections(page: Path) -> list[Section]:
         if section.commands:
             found.append(section)
     return found
+
+
+def moved(section: Section, ports: Mapping[str, int | str]) -> Section:
+    """The section with others instead of ports of the page's, which may be taken. The keys are patterns."""
+    commands = []
+    for command in section.commands:
+        line = command.line
+        for pattern, port in ports.items():
+            line = re.sub(pattern, str(port), line)
+        commands.append(replace(command, line=line))
+    return Section(section.title, commands)
 
 
 async def check(section: Section, env: Mapping[str, str]) -> None:
@@ -170,6 +181,9 @@ VARIES = (
     (r"\b(now|\d+ (second|minute)s? ago)(?=\s*$)", "AGO"),
     (r"(?<=Workflow) \([\d.]+m?s\)$", " (1ms)"),
     (r"\b\d+@[\w.-]+", "1@host"),
+    (r"^(job\.batch/[a-z-]+)-\d{10} ", r"\1-1 "),
+    (r" (\d+m)?\d+s$", " AGE"),
+    (r"deleted from [\w-]+ namespace$", "deleted from default namespace"),
     (r"^(\s*UNVERSIONED +\w+ +1@host ).*", r"\1"),
     (r"^(\s*UNVERSIONED +\w+ +)[1-9]\d* +[\d.hm ]+s( +[-+.e\d]+){3}$", r"\1 some"),
     (r"^(\s*UNVERSIONED +\w+ +)0 +0s( +[-+.e\d]+){3}$", r"\1 none"),

@@ -11,7 +11,7 @@ from temporal_fanout.scenarios import SCENARIOS
 from tests.docs.page import ROOT, Section, check, differs, running, sections
 
 PAGE = ROOT / "docs" / "experiments.md"
-SET_UP, *EXPERIMENTS = sections(PAGE)
+SET_UP, *EXPERIMENTS = sections(PAGE.read_text())
 
 pytestmark = [pytest.mark.timeout(1300), pytest.mark.xdist_group("experiments")]
 

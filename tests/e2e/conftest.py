@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import uuid
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,14 @@ def namespace(api: str, purpose: str, release: str = "fanout") -> Iterator[Names
     finally:
         OPEN.remove(made)
         command(*kubectl, "delete", "namespace", name, "--wait=false")
+
+
+def as_a_newcomer(namespace: Namespace, folder: Path) -> dict[str, str]:
+    """The environment of one who has a new cluster, which kubectl and helm speak to; `default` is this namespace."""
+    path = str(folder / "kubeconfig")
+    command("kind", "export", "kubeconfig", f"--name={CLUSTER}", f"--kubeconfig={path}")
+    command("kubectl", "config", "set-context", "--current", f"--namespace={namespace.name}", KUBECONFIG=path)
+    return {"KUBECONFIG": path, "NAMESPACE": namespace.name}
 
 
 def addon(api: str, group: str, name: str) -> None:

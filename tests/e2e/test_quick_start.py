@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from temporal_fanout.ports import free_port
-from tests.e2e.cluster import CLUSTER, CONTEXT, ROOT, Namespace, command, json_of, text_of, until
-from tests.e2e.conftest import namespace
+from tests.e2e.cluster import CONTEXT, ROOT, Namespace, command, json_of, text_of, until
+from tests.e2e.conftest import as_a_newcomer, namespace
 from tests.needs import needs
 
 pytestmark = pytest.mark.timeout(900)
@@ -26,15 +26,6 @@ pytestmark = pytest.mark.timeout(900)
 def mine(api: str, image: None) -> Iterator[Namespace]:
     with namespace(api, "quick-start") as made:
         yield made
-
-
-@pytest.fixture
-def kubeconfig(mine: Namespace, tmp_path: Path) -> str:
-    """As a newcomer has it: the cluster is the one that is spoken to, and here the namespace is the test's."""
-    path = tmp_path / "kubeconfig"
-    path.write_text(command("kind", "get", "kubeconfig", f"--name={CLUSTER}"))
-    command("kubectl", "config", "set-context", "--current", f"--namespace={mine.name}", KUBECONFIG=str(path))
-    return str(path)
 
 
 def block_of(page: str, heading: str) -> list[tuple[str, list[str]]]:
@@ -64,16 +55,17 @@ def assert_says(text: str, documented: list[str]) -> None:
         assert any(is_as_said(line, said) for line in lines), f"{said!r} is not there, or not in its place:\n{text}"
 
 
-def test_the_readmes_quick_start_does_what_it_says(mine: Namespace, kubeconfig: str) -> None:
+def test_the_readmes_quick_start_does_what_it_says(mine: Namespace, tmp_path: Path) -> None:
     """Each line of the block as it stands, and each line of output that it shows; at the end the Web UI answers."""
+    newcomer = as_a_newcomer(mine, tmp_path)
     steps = block_of("README.md", "On Kubernetes")
     assert len(steps) > 4
     *steps, (last, _) = steps
     for step, output in steps:
-        assert_says(command("bash", "-c", step, seconds=600, KUBECONFIG=kubeconfig), output)
+        assert_says(command("bash", "-c", step, seconds=600, **newcomer), output)
     assert last == "kubectl port-forward service/fanout-temporal 8233"
     port = free_port(8233)  # another where this one is taken here, as by a demo
-    env = os.environ | {"KUBECONFIG": kubeconfig}
+    env = os.environ | newcomer
     forward = subprocess.Popen(shlex.split(last.replace("8233", f"{port}:8233")), env=env, stdout=subprocess.DEVNULL)
     try:
 
