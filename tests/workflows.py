@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from temporal_fanout import FanOutOptions, Source, ToleratedFailureExceeded, fan_out
 from temporal_fanout.batches import Batch, batches
+from temporal_fanout.control import PROGRESS
 from temporal_fanout.lab import double
 
 with workflow.unsafe.imports_passed_through():
@@ -241,6 +242,20 @@ class ActivityChild:
 
 
 @workflow.defn
+class HasSilentShard:
+    """Has an open shard, or so it says, that never answers: there is none."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.query(name=PROGRESS)
+    def progress(self) -> dict[str, Any]:
+        own = {"total": 9, "max_concurrency": 2, "in_flight": 0, "held": 0, "paused": False, "stopped": None}
+        return {"": own | {"seconds_at_work": 1.0, "outcomes": {"completed": 4}, "open_shards": ["no-such-shard"]}}
+
+
+@workflow.defn
 class FailsTwice:
     """Fails its first two attempts."""
 
@@ -305,6 +320,7 @@ async def double_any(value: int) -> int:
 
 
 WORKFLOWS: list[type] = [
+    HasSilentShard,
     Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe, Sleep,
     Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip

@@ -59,8 +59,10 @@ async def held_items(client: Client, workflow_id: str) -> list[dict[str, Any]]:
     found = [{"name": name, "workflow_id": workflow_id} | item for name, items in held.items() for item in items]
     shards = [shard for one in progress.values() for shard in one["open_shards"]]
     for items in await asyncio.gather(*(held_items(client, shard) for shard in shards), return_exceptions=True):
-        if isinstance(items, list):  # else it has closed meanwhile, and holds nothing
+        if isinstance(items, list):
             found += items
+        elif not isinstance(items, InvalidInput):  # that one has closed meanwhile, and holds nothing
+            raise items
     return sorted(found, key=lambda item: (item["name"], item["index"]))
 
 

@@ -31,6 +31,8 @@ class Progress:
     seconds_at_work: float = field(default=0.0, compare=False)
     """Since its start, without its pauses."""
     outcomes: Counter[str] = field(default_factory=Counter)
+    silent_shards: int = 0
+    """Open shards that do not answer now, as when their worker has died: what they have done counts as waiting."""
 
     @property
     def finished(self) -> int:
@@ -50,7 +52,7 @@ class Progress:
 
 async def progress(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Progress]:
     """The progress of each fan-out of a run, by name; empty where its worker does not answer now."""
-    answer = await _ask(client, workflow_id, run_id)
+    answer = await _ask(client, workflow_id, run_id) or {}
     result = {}
     for name, own in answer.items():
         result[name] = one = Progress(own["total"], own["max_concurrency"])
@@ -64,15 +66,17 @@ async def _add(client: Client, sum: Progress, own: dict[str, Any]) -> None:
     sum.held += own["held"]
     sum.outcomes.update(own["outcomes"])
     answers = await asyncio.gather(*(_ask(client, shard) for shard in own["open_shards"]))
-    for answer in answers:
+    sum.silent_shards += answers.count(None)
+    for answer in filter(None, answers):
         for shard in answer.values():
             await _add(client, sum, shard)
 
 
-async def _ask(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Any]:
+async def _ask(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Any] | None:
+    """The answer; none where there is none in time."""
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     try:
         answer: dict[str, Any] = await handle.query(PROGRESS, rpc_timeout=_TIMEOUT)
     except (RPCError, WorkflowQueryFailedError):
-        return {}
+        return None
     return answer

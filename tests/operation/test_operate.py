@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from typing import Any
@@ -13,11 +14,14 @@ from temporalio.exceptions import ApplicationError
 
 from temporal_fanout import InvalidInput
 from temporal_fanout.control import ABORT, PAUSE, RESIZE, RESUME
+from temporal_fanout.devserver import DevServer
 from temporal_fanout.operate import held_items, release, update
 from temporal_fanout.progress import progress
 from tests.conftest import Bench, until
 from tests.gauge import GAUGE
 from tests.histories import counted, read
+from tests.processes import fanout
+from tests.workflows import HasSilentShard
 
 SHAPES = pytest.mark.parametrize(
     "shape",
@@ -236,3 +240,14 @@ async def test_fan_outs_of_one_parent_are_asked_by_name(bench: Bench, client: Cl
     assert now["left"].waiting > 0
     await update(client, handle.id, RESUME, name="left")
     assert await handle.result() == {"left": 12, "right": 12}
+
+
+async def test_a_shard_that_does_not_answer_is_said(bench: Bench, server: DevServer) -> None:
+    """What a shard has done that is not heard counts as waiting, and the progress says that there is one."""
+    handle = await bench.start(HasSilentShard.run)
+    ended = await fanout("progress", handle.id, address=server.address)
+    assert "4 of 9 items: 4 completed" in ended.out
+    assert "5 waiting; 1 shards do not answer, so more has ended" in ended.out
+    ended = await fanout("progress", handle.id, "--output", "json", address=server.address)
+    assert json.loads(ended.out)["silent_shards"] == 1
+    await handle.terminate()

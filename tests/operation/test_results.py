@@ -7,7 +7,6 @@ import csv
 import gc
 import io
 import json
-import signal
 import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -18,14 +17,14 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 
 from temporal_fanout import ItemOutcome, outcomes
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import DevServer, dev_server
+from temporal_fanout.devserver import DevServer
 from temporal_fanout.history import READ_AHEAD
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench
 from tests.histories import counted, read, until_counted, working_for_all
-from tests.processes import Ended, end, fanout, start
+from tests.processes import Ended, fanout, start
+from tests.relay import relay
 
 COLUMNS = ["index", "child_id", "input", "outcome", "result", "error", "type", "started_at", "seconds"]
 
@@ -214,28 +213,26 @@ async def test_what_cannot_be_listed_is_said_in_one_line(bench: Bench, server: D
 
 
 @pytest.mark.timeout(240)
-async def test_a_server_that_is_lost_half_way_is_said(tmp_path: Path) -> None:
+async def test_a_server_that_is_lost_half_way_is_said(bench: Bench, server: DevServer, tmp_path: Path) -> None:
     """The list breaks off, exit code 3 says so, and no file is left that looks whole."""
-    async with dev_server() as server:
-        client = await connect(30, target_host=server.address)
-        async with working_for_all(client) as bench:
-            handle = await bench.start(w.Anything.run, "activity:double_any", list(range(2500)), {}, seconds=120)
-            await handle.result()
-        listing = await start("results", handle.id, address=server.address)
-        to_file = await start("results", handle.id, "--to", str(tmp_path / "list.jsonl"), address=server.address)
-        assert listing.stdout
-        lines = [await listing.stdout.readline()]  # then the pipe is full, and the listing waits
-        while not list(tmp_path.iterdir()):  # noqa: ASYNC110 - it is there for a moment only
-            await asyncio.sleep(0.001)
-        to_file.send_signal(signal.SIGSTOP)
-        await server.stop(kill=True)
-        to_file.send_signal(signal.SIGCONT)
-        ended, ended_too = await asyncio.gather(end(listing, 120), end(to_file, 120))
-        lines += ended.out.encode().splitlines(keepends=True)
-        assert (ended.code, ended_too.code) == (3, 3)
-        assert "the Temporal server does not answer" in ended.err
-        assert 1 < len(lines) < 2500
-        assert list(tmp_path.iterdir()) == []
+    handle = await bench.start(w.Anything.run, "activity:double_any", list(range(2500)), {}, seconds=120)
+    await handle.result()
+    async with relay(server.address) as whole:
+        ended = await fanout("results", handle.id, address=whole.address)
+    assert (ended.code, len(ended.out.splitlines())) == (0, 2500)
+    half = whole.came / 2
+    async with relay(server.address, half) as one, relay(server.address, half) as other:
+        ended, ended_too = await asyncio.gather(
+            fanout("results", handle.id, address=one.address, seconds=120),
+            fanout("results", handle.id, "--to", str(tmp_path / "list"), address=other.address, seconds=120),
+        )
+    assert one.lost.is_set()
+    assert other.lost.is_set()
+    assert (ended.code, ended_too.code) == (3, 3)
+    for each in (ended, ended_too):
+        assert "the Temporal server does not answer" in each.err
+    assert 1 < len(ended.out.splitlines()) < 2500
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_first_rows_come_before_the_last_are_read(bench: Bench, server: DevServer) -> None:

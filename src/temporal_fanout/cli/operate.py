@@ -172,6 +172,7 @@ def _print_progress(name: str, one: Progress, rate: float | None, output: Format
                 "in_flight": one.in_flight,
                 "held": one.held,
                 "waiting": one.waiting,
+                "silent_shards": one.silent_shards,
                 "paused": one.paused,
                 "stopped": one.stopped,
                 "max_concurrency": one.max_concurrency,
@@ -183,6 +184,7 @@ def _print_progress(name: str, one: Progress, rate: float | None, output: Format
     parts = [f"{one.finished} of {one.total} items: {counted(one.outcomes) or 'none ended'}"]
     parts += [f"{one.in_flight} in flight (at most {one.max_concurrency})", f"{one.waiting} waiting"]
     parts += [f"{one.held} held"] if one.held else []
+    parts += [f"{one.silent_shards} shards do not answer, so more has ended"] if one.silent_shards else []
     parts += ["paused"] if one.paused else []
     parts += [one.stopped] if one.stopped else []
     parts += [f"{rate:.1f}/s"] if rate else []
