@@ -11,6 +11,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,16 +32,41 @@ UI_MILLISECONDS = 20_000
 """Of the page's own time, which the browser makes pass as fast as it can: until all that it asks for is there."""
 
 
+@dataclass(frozen=True)
+class Page:
+    """An address of the Web UI, and the size in which it is shown."""
+
+    address: str
+    width: int
+    height: int
+
+
 async def main() -> int:
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = find_browser()
     if browser is None:
         print("screenshots: there is no Chromium (Debian: apt install chromium)", file=sys.stderr)
         return 2
     logs.configure(logs.Level.ERROR)
-    async with dev_server(ui=True) as server:
+    async with pages() as shown:
+        FOLDER.mkdir(exist_ok=True)
+        for name, page in shown.items():
+            picture = FOLDER / f"{name}.png"
+            await look(browser, page, f"--screenshot={picture}")
+            print(picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture)
+    return 0
+
+
+def find_browser() -> str | None:
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@contextlib.asynccontextmanager
+async def pages() -> AsyncIterator[dict[str, Page]]:
+    """What the pictures show, by their names, while a server shows it."""
+    async with dev_server(ui=True) as server, contextlib.AsyncExitStack() as stack:
         client = await connect(60, target_host=server.address)
-        async with make_worker(client):
-            runs = {id: await _run(client, id, values) for id, values in PARENTS.items()}
+        await stack.enter_async_context(make_worker(client))  # without it the Web UI warns of that
+        runs = {id: await _run(client, id, values) for id, values in PARENTS.items()}
         number = sum(1 + len(values) for values in PARENTS.values())
 
         async def listed() -> bool:
@@ -49,15 +76,11 @@ async def main() -> int:
         workflows = f"{server.ui}/namespaces/default/workflows"
         mixed = f"{workflows}/tutorial-mixed/{runs['tutorial-mixed']}"
         query = quote('WorkflowId STARTS_WITH "tutorial-"')
-        shots = {
-            "list": (f"{workflows}?query={query}", 1280, 800),
-            "relationships": (f"{mixed}/relationships", 1280, 1100),
-            "timeline": (f"{mixed}/timeline", 1280, 1000),
+        yield {
+            "list": Page(f"{workflows}?query={query}", 1280, 800),
+            "relationships": Page(f"{mixed}/relationships", 1280, 1100),
+            "timeline": Page(f"{mixed}/timeline", 1280, 1000),
         }
-        FOLDER.mkdir(exist_ok=True)
-        for name, (address, width, height) in shots.items():
-            await _take(browser, address, FOLDER / f"{name}.png", width, height)
-    return 0
 
 
 async def _run(client: Client, id: str, values: list[int | str]) -> str:
@@ -67,22 +90,23 @@ async def _run(client: Client, id: str, values: list[int | str]) -> str:
     return str(handle.result_run_id)
 
 
-async def _take(browser: str, address: str, picture: Path, width: int, height: int) -> None:
+async def look(browser: str, page: Page, *options: str) -> str:
+    """Opens the page and waits until all is there; returns what the browser prints."""
     with tempfile.TemporaryDirectory() as profile:
         command = [
             browser, "--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}",
-            f"--window-size={width},{height}", f"--virtual-time-budget={UI_MILLISECONDS}", f"--screenshot={picture}",
+            f"--window-size={page.width},{page.height}", f"--virtual-time-budget={UI_MILLISECONDS}",
         ]  # fmt: skip
         if os.geteuid() == 0:
             command.append("--no-sandbox")  # which Chromium does not have for root
         process = await asyncio.create_subprocess_exec(
-            *command, address, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+            *command, *options, page.address, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
         async with asyncio.timeout(120):
-            code = await process.wait()
-    if code != 0:
-        raise RuntimeError(f"{browser} ended with {code}")
-    print(picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture)
+            printed, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"{browser} ended with {process.returncode}")
+    return printed.decode()
 
 
 if __name__ == "__main__":

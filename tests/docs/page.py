@@ -183,6 +183,7 @@ VARIES = (
     (r"\b\d+@[\w.-]+", "1@host"),
     (r"^(job\.batch/[a-z-]+)-\d{10} ", r"\1-1 "),
     (r" (\d+m)?\d+s$", " AGE"),
+    (r"^  HistoryLength +\d{2,3}$", "HistoryLength 100"),
     (r"deleted from [\w-]+ namespace$", "deleted from default namespace"),
     (r"^(\s*UNVERSIONED +\w+ +1@host ).*", r"\1"),
     (r"^(\s*UNVERSIONED +\w+ +)[1-9]\d* +[\d.hm ]+s( +[-+.e\d]+){3}$", r"\1 some"),

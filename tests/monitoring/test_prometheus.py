@@ -25,7 +25,7 @@ from tests.processes import Serving, fanout
 
 DASHBOARD = Path(__file__).parents[2] / "monitoring" / "dashboard.json"
 QUEUE = "parent-and-child-task-queue"
-RUNS = ["default", "all-success", "all-failures", "large-scale", "activities", "stress", "strict", "default"]
+RUNS = ["default", "all-success", "all-failures", "large-scale", "activities", "strict", "default"]
 SHOWN = {"namespace": "default", "task_queue": QUEUE, "parent_type": "ParentWorkflow", "webui": "http://127.0.0.1:8233"}
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("prometheus")]
@@ -48,13 +48,14 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
             f'sum(fanout_exporter_items_total{{outcome!="not_started"}}) == {total}',
             f"sum(fanout_exporter_runs_total) == {len(RUNS)}",
             f"count({RATIO}) > 0",
+            f"count({RATIO.replace('5m', '3d')}) > 0",  # at the next whole minute
             "sum(temporal_workflow_task_execution_failed_total) > 0",
         ):
 
             async def seen(expression: str = expression) -> bool:
                 return bool(await running.query(expression))
 
-            await until(seen, expression, 60)
+            await until(seen, expression, 90)
         yield running, client
         await unknown.terminate()
 
@@ -78,7 +79,7 @@ async def test_workers_exporter_and_histories_agree(running: tuple[Stack, Client
     task that a worker ran and could not complete in time, and another ran again: its outcomes are counted by both."""
     prometheus, client = running
     histories = await counted(client)
-    assert histories["completed"] > 2000
+    assert histories["completed"] > 1000
     by_outcome = 'sum by (outcome) (fanout_exporter_items_total{outcome!="not_started"}) > 0'
     assert {labels["outcome"]: n for labels, n in await prometheus.query(by_outcome)} == histories
     counters = {labels["outcome"]: n for labels, n in await prometheus.query(f"sum by (outcome) ({FINISHED}) > 0")}
