@@ -153,8 +153,10 @@ class Run:
 async def running(command: Command, env: Mapping[str, str]) -> AsyncIterator[Run]:
     """The command in a shell, from the project's folder; ended, with all that it started, if it has not ended."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # a reader's terminal is not that of a make, whose ARGS would be those of the page's commands too
+    own = {key: value for key, value in os.environ.items() if key != "ARGS" and not key.startswith("MAKE")}
     process = await asyncio.create_subprocess_exec(
-        "bash", "-c", command.line, cwd=ROOT, env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **env},
+        "bash", "-c", command.line, cwd=ROOT, env={**own, "PATH": path, "PYTHONUNBUFFERED": "1", **env},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )  # fmt: skip
