@@ -47,23 +47,45 @@ async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -
 
 async def held_items(client: Client, workflow_id: str) -> list[dict[str, Any]]:
     """The items of a run that wait for a person, by index: `name`, `workflow_id` of the run or shard that holds each,
-    `index, child_id, input, outcome, error, type`. Raises `InvalidInput` for a run that is not there."""
-    handle = client.get_workflow_handle(workflow_id)
+    `index, child_id, input, outcome, error, type`.
+
+    Raises `InvalidInput` for a run that is not there, or where no worker answers for it or for one of its shards.
+    """
     try:
-        held = await handle.query(HELD, rpc_timeout=timedelta(seconds=10))
-        progress = await handle.query(PROGRESS, rpc_timeout=timedelta(seconds=10))
+        found = await _held_by(client, workflow_id)
     except WorkflowQueryFailedError as error:
         raise InvalidInput(f"{workflow_id}: fans nothing out, or its worker lacks the FanOutPlugin: {error}") from None
     except RPCError as error:
+        if error.status in _NO_ANSWER:
+            raise InvalidInput(f"{workflow_id}: no worker answers for it: does one poll its task queue?") from None
         raise _missing(workflow_id, error) or error from None
+    return sorted(found, key=lambda item: (item["name"], item["index"]))
+
+
+_NO_ANSWER = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION}
+"""What a query gets whose worker is away."""
+
+
+async def _held_by(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+    handle = client.get_workflow_handle(workflow_id)
+    held = await handle.query(HELD, rpc_timeout=timedelta(seconds=10))
+    progress = await handle.query(PROGRESS, rpc_timeout=timedelta(seconds=10))
     found = [{"name": name, "workflow_id": workflow_id} | item for name, items in held.items() for item in items]
     shards = [shard for one in progress.values() for shard in one["open_shards"]]
-    for items in await asyncio.gather(*(held_items(client, shard) for shard in shards), return_exceptions=True):
-        if isinstance(items, list):
-            found += items
-        elif not isinstance(items, InvalidInput):  # that one has closed meanwhile, and holds nothing
-            raise items
-    return sorted(found, key=lambda item: (item["name"], item["index"]))
+    for items in await asyncio.gather(*(_held_by_shard(client, shard) for shard in shards)):
+        found += items
+    return found
+
+
+async def _held_by_shard(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+    try:
+        return await _held_by(client, workflow_id)
+    except WorkflowQueryFailedError:  # it has not begun yet
+        return []
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return []
+        raise
 
 
 async def release(

@@ -251,3 +251,14 @@ async def test_a_shard_that_does_not_answer_is_said(bench: Bench, server: DevSer
     ended = await fanout("progress", handle.id, "--output", "json", address=server.address)
     assert json.loads(ended.out)["silent_shards"] == 1
     await handle.terminate()
+
+
+async def test_held_items_without_a_worker_are_said_to_be_unknown(server: DevServer, client: Client) -> None:
+    """Where no worker answers, neither held items nor none are claimed: one line says what to look at, with 2."""
+    id = f"untaken-{uuid.uuid4().hex[:8]}"
+    handle = await client.start_workflow("ParentWorkflow", [1], id=id, task_queue=f"nobody-{id}")
+    for command in (["held", id], ["skip", id, "--all"]):
+        ended = await fanout(*command, address=server.address)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == f"error: {id}: no worker answers for it: does one poll its task queue?\n"
+    await handle.terminate()
