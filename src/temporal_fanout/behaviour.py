@@ -71,7 +71,8 @@ class Behaviour:
     def doubled(self, value: int, attempt: int) -> int:
         """Twice the value; raises where this attempt fails."""
         if self.fails(value, attempt):
-            raise ApplicationError(f"Simulated failure for value {value}")
+            by_rule = self.failure_rate is None  # and so by every attempt
+            raise ApplicationError(f"Simulated failure for value {value}", non_retryable=by_rule)
         return value * 2
 
     def _delays(self) -> Sequence[Any]:

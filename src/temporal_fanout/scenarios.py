@@ -88,7 +88,8 @@ _ALL = (
         range(1, 2501),
         "the same over an activity: several times as fast",
         "1,250 of 2,500 complete",
-        {"activity": "double"},
+        # A task whose worker, or whose way to it, is lost is tried again after this, not only at the item's timeout.
+        {"activity": "double", "heartbeat_timeout": 30, "retry": {"maximum_attempts": 2}},
     ),
     Scenario(
         "multiples-of-3",
