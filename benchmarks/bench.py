@@ -28,9 +28,9 @@ from benchmarks.listing import listing
 from benchmarks.measure import ACTIVITIES, BASE, FAN_OUT, GATHER, WIDTHS, Bench, Run
 from benchmarks.report import Report, machine
 from benchmarks.worker import METRICS, worker_process
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.process import ExitCode, end
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import dev_server
+from temporal_fanout.process.exit import ExitCode, end
 
 
 def arguments() -> argparse.Namespace:

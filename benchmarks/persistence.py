@@ -19,10 +19,10 @@ from rich.table import Table
 
 from benchmarks.measure import ACTIVITIES, FAN_OUT, GATHER, WIDTHS, Bench
 from benchmarks.worker import worker_process
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.ports import free_port
-from temporal_fanout.process import end
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import dev_server
+from temporal_fanout.process.exit import end
+from temporal_fanout.process.ports import free_port
 
 _SHOWN = ("UpdateWorkflowExecution", "CreateWorkflowExecution", "ReadHistoryBranch")
 _SETTLE_SECONDS = 2

@@ -28,11 +28,11 @@ from temporalio.runtime import (
 from temporalio.worker import Worker
 
 from benchmarks.workflows import Child, FanOut, Flaky, Gather
-from temporal_fanout import logs
-from temporal_fanout.client import connect, runtime
-from temporal_fanout.endpoint import metered
+from temporal_fanout.operations.connect import connect, runtime
 from temporal_fanout.plugin import FanOutPlugin
-from temporal_fanout.process import end
+from temporal_fanout.process import logs
+from temporal_fanout.process.endpoint import metered
+from temporal_fanout.process.exit import end
 
 _END_SECONDS = 30
 

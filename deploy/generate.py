@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "chart"

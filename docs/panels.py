@@ -20,8 +20,8 @@ from tests.monitoring.queries import queries
 from tests.monitoring.stack import Stack, stack
 from tests.processes import fanout
 
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.process import end
+from temporal_fanout.process.devserver import dev_server
+from temporal_fanout.process.exit import end
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 180

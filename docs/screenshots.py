@@ -19,11 +19,12 @@ from urllib.parse import quote
 from temporalio.client import Client
 from tests.conftest import until
 
-from temporal_fanout import lab, logs
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.process import end
-from temporal_fanout.worker import make_worker
+from temporal_fanout import lab
+from temporal_fanout.lab.worker import make_worker
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process import logs
+from temporal_fanout.process.devserver import dev_server
+from temporal_fanout.process.exit import end
 
 FOLDER = Path(__file__).parent / "tutorial"
 PARENTS: dict[str, list[int | str]] = {"tutorial-all-success": [1, 3, 5, 7, 9], "tutorial-mixed": [1, 2, 3, "four"]}

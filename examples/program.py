@@ -23,13 +23,14 @@ from typing import Any, Generic, NoReturn, TypeVar
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.worker import Worker
 
-from temporal_fanout import FanOutPlugin, InvalidInput, logs
-from temporal_fanout.client import NoServer, connect
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.logs import Level
+from temporal_fanout import FanOutPlugin, InvalidInput
 from temporal_fanout.metrics import SCENARIO_MEMO
+from temporal_fanout.operations.connect import NoServer, connect
 from temporal_fanout.plugin import Expected
-from temporal_fanout.process import ExitCode, end, on_signals, unless
+from temporal_fanout.process import logs
+from temporal_fanout.process.devserver import dev_server
+from temporal_fanout.process.exit import ExitCode, end, on_signals, unless
+from temporal_fanout.process.logs import Level
 
 Inputs = TypeVar("Inputs")
 Input = TypeVar("Input")

@@ -20,11 +20,11 @@ from temporalio.worker import Worker
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import DevServer, dev_server
+from temporal_fanout.lab.workflows.child import ChildWorkflow
+from temporal_fanout.lab.workflows.parent import ParentWorkflow
+from temporal_fanout.operations.connect import connect
 from temporal_fanout.plugin import FanOutPlugin
-from temporal_fanout.workflows.child import ChildWorkflow
-from temporal_fanout.workflows.parent import ParentWorkflow
+from temporal_fanout.process.devserver import DevServer, dev_server
 from tests import workflows as w
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, and then in all that tests start

@@ -13,10 +13,10 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from temporal_fanout.history import ItemOutcome, RunHistory, outcomes
+from temporal_fanout.histories.run import ItemOutcome, RunHistory, outcomes
+from temporal_fanout.lab.workflows.child import ChildWorkflow
+from temporal_fanout.lab.workflows.parent import ParentWorkflow
 from temporal_fanout.plugin import FanOutPlugin
-from temporal_fanout.workflows.child import ChildWorkflow
-from temporal_fanout.workflows.parent import ParentWorkflow
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until

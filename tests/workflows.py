@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 
 from temporal_fanout import FanOutOptions, Source, ToleratedFailureExceeded, fan_out
 from temporal_fanout.batches import Batch, batches
-from temporal_fanout.control import PROGRESS
 from temporal_fanout.lab import double
+from temporal_fanout.wire.protocol import PROGRESS
 
 with workflow.unsafe.imports_passed_through():
     from tests.gauge import GAUGE, fault

@@ -12,9 +12,9 @@ from pathlib import Path
 from examples.orders.activities import Shop
 from examples.orders.workflows import FulfilOrder, FulfilOrders
 from examples.program import Parts, note, working
-from temporal_fanout.client import connect
+from temporal_fanout.operations.connect import connect
 from temporal_fanout.plugin import Expected
-from temporal_fanout.process import end, on_signals
+from temporal_fanout.process.exit import end, on_signals
 
 
 def parts(shop: Shop, scenario: str) -> Parts:

@@ -1,21 +1,21 @@
 """A Distributed Map for Temporal: fan one workflow out over any number of children, under limits."""
 
-from temporal_fanout.events import HistoryGone
-from temporal_fanout.fan_out import fan_out
-from temporal_fanout.history import ItemOutcome, outcomes
-from temporal_fanout.models import (
+from temporal_fanout.checks import InvalidInput
+from temporal_fanout.engine.fan_out import fan_out
+from temporal_fanout.histories.events import HistoryGone
+from temporal_fanout.histories.run import ItemOutcome, outcomes
+from temporal_fanout.options import FanOutOptions
+from temporal_fanout.plugin import FanOutPlugin
+from temporal_fanout.results import (
     Failure,
-    FanOutOptions,
     FanOutResult,
     FanOutStopped,
-    InvalidInput,
     Outcome,
-    Source,
     SourceFailed,
     ToleratedFailureExceeded,
 )
-from temporal_fanout.plugin import FanOutPlugin
-from temporal_fanout.retry import retry
+from temporal_fanout.retries.plan import retry
+from temporal_fanout.source import Source
 
 __all__ = [
     "Failure",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from temporal_fanout.models import whole
+from temporal_fanout.checks import whole
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from temporalio.common import MetricMeter
 from temporalio.runtime import PrometheusConfig
 
-from temporal_fanout.models import Outcome
+from temporal_fanout.results import Outcome
 
 RECORDER = "__temporal_fanout_recorder"
 """Name of the extern function by which a workflow gets its worker's recorder."""

@@ -21,16 +21,16 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from temporal_fanout import telemetry
-from temporal_fanout.control import Control
-from temporal_fanout.history_source import HistorySource
+from temporal_fanout.engine import telemetry
+from temporal_fanout.engine.control import Control
+from temporal_fanout.engine.shard import FanOutShard
 from temporal_fanout.metrics import NO_SCENARIO, RECORDER, Recorder, Run
-from temporal_fanout.models import Outcome
-from temporal_fanout.shards import SHARD_WORKFLOW
-from temporal_fanout.sources import FileSource
-from temporal_fanout.work import name_of
-from temporal_fanout.workflows.retry import FanOutRetry
-from temporal_fanout.workflows.shard import FanOutShard
+from temporal_fanout.results import Outcome
+from temporal_fanout.retries.source import HistorySource
+from temporal_fanout.retries.workflow import FanOutRetry
+from temporal_fanout.sources.files import FileSource
+from temporal_fanout.wire.protocol import SHARD_WORKFLOW
+from temporal_fanout.wire.starts import name_of
 
 
 @dataclasses.dataclass(frozen=True)

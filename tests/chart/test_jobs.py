@@ -15,8 +15,8 @@ from typer.main import get_command
 
 from temporal_fanout import lab
 from temporal_fanout.cli import app
-from temporal_fanout.process import ExitCode
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
+from temporal_fanout.process.exit import ExitCode
 from tests.chart.helm import CI, ROOT, Object, ci_values, kinds, only, pods, render
 
 MINE = "a-name-as-long-as-names-may-be"

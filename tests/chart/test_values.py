@@ -14,9 +14,9 @@ import yaml
 from deploy import generate
 
 from temporal_fanout import lab
-from temporal_fanout.exporter import INTERVAL_SECONDS
-from temporal_fanout.health import DEFAULT_PORT
-from temporal_fanout.worker import Capacity
+from temporal_fanout.exporter.exporter import INTERVAL_SECONDS
+from temporal_fanout.lab.worker import Capacity
+from temporal_fanout.process.health import DEFAULT_PORT
 from tests.chart.helm import CHART, Values, merged, refusal, render, template, under
 
 ALL = generate.values()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
 from tests.docs.page import ROOT, Section, check, differs, running, sections
 
 PAGE = ROOT / "docs" / "experiments.md"

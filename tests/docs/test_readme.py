@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.docs.page import ROOT, check, sections
 from tests.processes import serving
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_fanout.ports import free_port
+from temporal_fanout.process.ports import free_port
 from tests.docs.page import ROOT, Section, check, differs, moved, running, sections
 
 PAGE = ROOT / "docs" / "tutorial.md"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from temporal_fanout.devserver import binary
+from temporal_fanout.process.devserver import binary
 from tests.e2e.cluster import ROOT, Namespace, command, until
 from tests.e2e.conftest import namespace
 from tests.needs import missing, needs

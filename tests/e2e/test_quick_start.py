@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from temporal_fanout.ports import free_port
+from temporal_fanout.process.ports import free_port
 from tests.e2e.cluster import CONTEXT, ROOT, Namespace, command, json_of, text_of, until
 from tests.e2e.conftest import as_a_newcomer, namespace
 from tests.needs import needs

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from temporal_fanout import lab
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
 from tests.e2e.cluster import CONTEXT, Job, Namespace, is_ready, json_of, refusal, until
 from tests.e2e.conftest import namespace
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from temporal_fanout.ports import free_port
+from temporal_fanout.process.ports import free_port
 from tests.docs.page import Section, check, moved, running
 from tests.docs.test_tutorial import METRICS_PORT, ON_KIND, STEPS
 from tests.e2e.cluster import Namespace, until

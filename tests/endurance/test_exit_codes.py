@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.processes import a_queue, end, fanout, serving, start
 
 

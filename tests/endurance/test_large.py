@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
 from tests.conftest import Bench
 
 

@@ -25,7 +25,7 @@ from examples.orders.activities import Shop
 from examples.orders.models import DECLINED, FLAKY, NOWHERE, SOLD_OUT, Inputs, Order, make_orders, make_stock
 from examples.orders.services import Payment, Shipping
 from examples.orders.workflows import FulfilOrders
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.conftest import until
 from tests.examples.programs import AsShown, run_as_shown, started
 

@@ -15,7 +15,7 @@ from examples.pipeline.generate import write_input
 from examples.pipeline.models import Files, Inputs
 from examples.pipeline.workflows import CleanBatch, CleanSales
 from examples.program import Parts, working
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.examples.programs import AsShown, run_as_shown, started
 
 pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.timeout(300)]

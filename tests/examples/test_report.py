@@ -12,7 +12,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.examples.programs import AsShown, run_as_shown, started
 
 pytestmark = [pytest.mark.xdist_group("report"), pytest.mark.timeout(300)]

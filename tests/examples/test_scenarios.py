@@ -13,7 +13,7 @@ from examples.orders.__main__ import SCENARIOS as ORDERS
 from examples.pipeline.__main__ import SCENARIOS as PIPELINE
 from examples.program import Scenario
 from examples.report.__main__ import SCENARIOS as REPORT
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.examples.programs import ROOT, started
 
 ALL: dict[str, list[Scenario[Any]]] = {

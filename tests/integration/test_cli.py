@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import DevServer, dev_server
+from temporal_fanout.lab.scenarios import SCENARIOS
 from temporal_fanout.metrics import SCENARIO_MEMO
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import DevServer, dev_server
 from tests.conftest import Bench, until
 from tests.processes import a_queue, end, fanout, serving, start
 
@@ -351,7 +351,7 @@ async def test_a_killed_worker_costs_no_item(server: DevServer, client: Client) 
 
 async def test_temporals_own_cli_starts_the_lab(server: DevServer, bench: Bench, client: Client) -> None:
     """The lab's command, with Temporal's own program, gives the lab's result."""
-    from temporal_fanout.devserver import binary
+    from temporal_fanout.process.devserver import binary
 
     id = f"parent-all-success-{uuid.uuid4().hex[:8]}"
     process = await asyncio.create_subprocess_exec(

@@ -15,7 +15,7 @@ from temporalio.worker import Worker
 
 from temporal_fanout import FanOutOptions, FanOutPlugin
 from temporal_fanout.cli import app
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -12,11 +12,11 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
-from temporal_fanout.behaviour import Behaviour
-from temporal_fanout.control import RESIZE
-from temporal_fanout.operate import held_items, release, update
-from temporal_fanout.scenarios import SCENARIOS
-from temporal_fanout.worker import make_worker
+from temporal_fanout.lab.behaviour import Behaviour
+from temporal_fanout.lab.scenarios import SCENARIOS
+from temporal_fanout.lab.worker import make_worker
+from temporal_fanout.operations.updates import held_items, release, update
+from temporal_fanout.wire.protocol import RESIZE
 from tests import processes
 from tests.conftest import Bench, until
 from tests.processes import a_queue, fanout

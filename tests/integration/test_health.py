@@ -16,8 +16,8 @@ import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
-from temporal_fanout import health
-from temporal_fanout.devserver import DevServer, dev_server
+from temporal_fanout.process import health
+from temporal_fanout.process.devserver import DevServer, dev_server
 from tests.conftest import until
 from tests.processes import a_queue, fanout, serving
 

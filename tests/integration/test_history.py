@@ -16,12 +16,12 @@ from temporalio.common import RetryPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import RPCError
 
-from temporal_fanout import history
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import DevServer
-from temporal_fanout.events import HistoryGone, read_events
-from temporal_fanout.history import ItemOutcome, outcomes
-from temporal_fanout.models import Outcome
+from temporal_fanout.histories import run as history
+from temporal_fanout.histories.events import HistoryGone, read_events
+from temporal_fanout.histories.run import ItemOutcome, outcomes
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import DevServer
+from temporal_fanout.results import Outcome
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
 from tests import workflows as w
 from tests.conftest import Bench
 from tests.gauge import GAUGE

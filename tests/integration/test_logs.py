@@ -12,7 +12,7 @@ import uuid
 
 from temporalio.client import Client
 
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.conftest import until
 from tests.processes import FANOUT, a_queue, fanout, serving
 

@@ -17,11 +17,11 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 
 from temporal_fanout import lab
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import DevServer
-from temporal_fanout.endpoint import metered
+from temporal_fanout.lab.scenarios import SCENARIOS
 from temporal_fanout.metrics import ITEM_OUTCOMES, Recorder, Run
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import DevServer
+from temporal_fanout.process.endpoint import metered
 from tests import workflows as w
 from tests.conftest import Bench, until, working
 from tests.processes import a_queue, fanout, serving

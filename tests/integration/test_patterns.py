@@ -16,8 +16,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from temporal_fanout import FanOutPlugin
-from temporal_fanout.devserver import DevServer
-from temporal_fanout.operate import held_items
+from temporal_fanout.operations.updates import held_items
+from temporal_fanout.process.devserver import DevServer
 from tests.conftest import until
 from tests.processes import fanout
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporal_fanout.ports import free_port
+from temporal_fanout.process.ports import free_port
 from tests.conftest import until
 from tests.processes import Serving, serving
 

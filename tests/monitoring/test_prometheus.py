@@ -14,9 +14,9 @@ import pytest
 import yaml
 from temporalio.client import Client
 
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.history import outcomes
+from temporal_fanout.histories.run import outcomes
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import dev_server
 from tests.conftest import until
 from tests.monitoring.queries import queries
 from tests.monitoring.stack import RULES, Stack, stack

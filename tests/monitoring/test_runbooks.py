@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from temporal_fanout.devserver import DevServer
+from temporal_fanout.process.devserver import DevServer
 from tests.conftest import Bench, until
 
 RUNBOOKS = sorted((Path(__file__).parents[2] / "docs/runbooks").glob("*.md"))

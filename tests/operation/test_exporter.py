@@ -20,12 +20,12 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
 
-from temporal_fanout import exporter as exporter_module
-from temporal_fanout import ledger, open_runs
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import DevServer, dev_server
-from temporal_fanout.exporter import Exporter
-from temporal_fanout.models import Outcome
+from temporal_fanout.exporter import exporter as exporter_module
+from temporal_fanout.exporter import ledger, open_runs
+from temporal_fanout.exporter.exporter import Exporter
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import DevServer, dev_server
+from temporal_fanout.results import Outcome
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until

@@ -13,10 +13,10 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from temporal_fanout import InvalidInput
-from temporal_fanout.control import ABORT, PAUSE, RESIZE, RESUME
-from temporal_fanout.devserver import DevServer
-from temporal_fanout.operate import held_items, release, update
-from temporal_fanout.progress import progress
+from temporal_fanout.operations.progress import progress
+from temporal_fanout.operations.updates import held_items, release, update
+from temporal_fanout.process.devserver import DevServer
+from temporal_fanout.wire.protocol import ABORT, PAUSE, RESIZE, RESUME
 from tests.conftest import Bench, until
 from tests.gauge import GAUGE
 from tests.histories import counted, read

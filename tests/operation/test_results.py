@@ -17,8 +17,8 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 
 from temporal_fanout import ItemOutcome, outcomes
-from temporal_fanout.devserver import DevServer
-from temporal_fanout.history import READ_AHEAD
+from temporal_fanout.histories.run import READ_AHEAD
+from temporal_fanout.process.devserver import DevServer
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench

@@ -19,11 +19,12 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
-from temporal_fanout import InvalidInput, history, retry
-from temporal_fanout.choice import ranges
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import DevServer
-from temporal_fanout.events import read_events
+from temporal_fanout import InvalidInput, retry
+from temporal_fanout.histories import run as history
+from temporal_fanout.histories.events import read_events
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process.devserver import DevServer
+from temporal_fanout.retries.choice import ranges
 from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until
@@ -433,7 +434,7 @@ async def test_a_history_that_is_gone_is_said(bench: Bench, server: DevServer, c
 
 def bench_on(client: Client, task_queue: str) -> Any:
     """A worker with the plugin, and no workflow of its own but the lab's, on this queue."""
-    from temporal_fanout.worker import make_worker
+    from temporal_fanout.lab.worker import make_worker
 
     return make_worker(client, task_queue)
 

@@ -17,13 +17,13 @@ from typing import Any
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from temporal_fanout import lab, retry
-from temporal_fanout.client import connect
-from temporal_fanout.control import PAUSE, RESIZE, RESUME
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.operate import held_items, release, update
-from temporal_fanout.process import end
-from temporal_fanout.scenarios import SCENARIOS
-from temporal_fanout.worker import make_worker
+from temporal_fanout.lab.scenarios import SCENARIOS
+from temporal_fanout.lab.worker import make_worker
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.operations.updates import held_items, release, update
+from temporal_fanout.process.devserver import dev_server
+from temporal_fanout.process.exit import end
+from temporal_fanout.wire.protocol import PAUSE, RESIZE, RESUME
 from tests.conftest import Bench, until
 
 FOLDER = Path(__file__).parent / "histories"

@@ -9,10 +9,10 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from temporal_fanout.lab.worker import WORKFLOWS
 from temporal_fanout.plugin import FanOutPlugin
-from temporal_fanout.retry import RETRY_WORKFLOW
-from temporal_fanout.shards import SHARD_WORKFLOW
-from temporal_fanout.worker import WORKFLOWS
+from temporal_fanout.retries.choice import RETRY_WORKFLOW
+from temporal_fanout.wire.protocol import SHARD_WORKFLOW
 from tests.conftest import Bench, working
 from tests.replay.record import FOLDER, RETRIES, RUNS
 

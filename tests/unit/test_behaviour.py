@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from temporal_fanout.behaviour import Behaviour
-from temporal_fanout.models import InvalidInput
+from temporal_fanout.checks import InvalidInput
+from temporal_fanout.lab.behaviour import Behaviour
 
 
 def failing(values: range, attempt: int = 1, **given: Any) -> list[int]:

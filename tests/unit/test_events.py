@@ -12,8 +12,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
 from temporal_fanout import Outcome
-from temporal_fanout.events import Begun, Events, take
-from temporal_fanout.work import Ended
+from temporal_fanout.histories.events import Begun, Events, take
+from temporal_fanout.wire.outcome import Ended
 
 TIMED_OUT = Failure(
     message="activity StartToClose timeout",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from temporal_fanout import InvalidInput, Outcome
-from temporal_fanout.ledger import LOOK_BACK_SECONDS, MAX_PAIRS, ClosedRun, Ledger
+from temporal_fanout.exporter.ledger import LOOK_BACK_SECONDS, MAX_PAIRS, ClosedRun, Ledger
 
 DONE = Outcome.COMPLETED
 

@@ -9,8 +9,8 @@ import pytest
 from temporalio.common import RetryPolicy
 
 from temporal_fanout import Failure, FanOutOptions, FanOutResult, InvalidInput, Outcome, Source
-from temporal_fanout.models import Completed
-from temporal_fanout.tally import Tally
+from temporal_fanout.engine.tally import Tally
+from temporal_fanout.results import Completed
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from temporalio.common import RawValue
 
 from temporal_fanout import InvalidInput
 from temporal_fanout.lab import double
-from temporal_fanout.work import as_json, name_of
-from temporal_fanout.workflows.child import ChildWorkflow
+from temporal_fanout.lab.workflows.child import ChildWorkflow
+from temporal_fanout.wire.payloads import as_json
+from temporal_fanout.wire.starts import name_of
 
 
 @workflow.defn(dynamic=True)

@@ -13,9 +13,9 @@ from temporalio.worker import Worker
 from invoices.activities import deliver
 from invoices.workflows import Invoice, Nightly
 from temporal_fanout import FanOutPlugin
+from temporal_fanout.lab.workflows.parent import ParentWorkflow
 from temporal_fanout.metrics import prometheus
-from temporal_fanout.process import end
-from temporal_fanout.workflows.parent import ParentWorkflow
+from temporal_fanout.process.exit import end
 
 
 async def main() -> None:

@@ -9,12 +9,12 @@ from typing import NoReturn
 import typer
 from temporalio.service import RPCError, RPCStatusCode
 
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli import compare, demo, exporter, operate, results, retry, run, scenarios, worker
 from temporal_fanout.cli.output import complain
-from temporal_fanout.client import NoServer
-from temporal_fanout.events import HistoryGone
-from temporal_fanout.models import InvalidInput
-from temporal_fanout.process import ExitCode, end
+from temporal_fanout.histories.events import HistoryGone
+from temporal_fanout.operations.connect import NoServer
+from temporal_fanout.process.exit import ExitCode, end
 
 app = typer.Typer(
     name="fanout",

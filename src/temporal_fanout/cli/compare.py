@@ -11,6 +11,7 @@ from rich.table import Table
 from temporalio.client import Client, WorkflowFailureError
 
 from temporal_fanout import lab
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import Format, counted, note, out, print_json
 from temporal_fanout.cli.run import (
     PATIENCE_SECONDS,
@@ -22,9 +23,8 @@ from temporal_fanout.cli.run import (
     report_failure,
     with_client,
 )
-from temporal_fanout.follow import Watcher, follow, start_or_attach
-from temporal_fanout.models import InvalidInput
-from temporal_fanout.process import ExitCode
+from temporal_fanout.operations.follow import Watcher, follow, start_or_attach
+from temporal_fanout.process.exit import ExitCode
 
 
 def compare(

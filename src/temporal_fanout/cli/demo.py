@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 
-from temporal_fanout import health, lab, logs
+from temporal_fanout import lab
 from temporal_fanout.cli.output import Format, note
 from temporal_fanout.cli.run import Output, parent_of, read_input, run_and_report
-from temporal_fanout.client import connect
-from temporal_fanout.devserver import dev_server
-from temporal_fanout.endpoint import metered
-from temporal_fanout.logs import Level
-from temporal_fanout.process import ExitCode, on_signals, unless
-from temporal_fanout.worker import make_worker
+from temporal_fanout.lab.worker import make_worker
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.process import health, logs
+from temporal_fanout.process.devserver import dev_server
+from temporal_fanout.process.endpoint import metered
+from temporal_fanout.process.exit import ExitCode, on_signals, unless
+from temporal_fanout.process.logs import Level
 
 
 def demo(

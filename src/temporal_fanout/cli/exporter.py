@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from temporal_fanout import lab, logs
+from temporal_fanout import lab
 from temporal_fanout.cli.output import LogLevel, MetricsPort
-from temporal_fanout.exporter import INTERVAL_SECONDS, run_exporter
-from temporal_fanout.health import DEFAULT_PORT
-from temporal_fanout.logs import Level
-from temporal_fanout.process import ExitCode
+from temporal_fanout.exporter.exporter import INTERVAL_SECONDS, run_exporter
+from temporal_fanout.process import logs
+from temporal_fanout.process.exit import ExitCode
+from temporal_fanout.process.health import DEFAULT_PORT
+from temporal_fanout.process.logs import Level
 
 
 def exporter(

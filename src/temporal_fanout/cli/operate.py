@@ -12,13 +12,13 @@ import typer
 from rich.table import Table
 from temporalio.client import Client
 
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import Format, counted, note, out, print_json
 from temporal_fanout.cli.run import PATIENCE_SECONDS, parse_json, with_client
-from temporal_fanout.control import ABORT, PAUSE, RESIZE, RESUME
-from temporal_fanout.models import InvalidInput
-from temporal_fanout.operate import check_is_there, held_items, release, update
-from temporal_fanout.process import ExitCode
-from temporal_fanout.progress import Progress, progress
+from temporal_fanout.operations.progress import Progress, progress
+from temporal_fanout.operations.updates import check_is_there, held_items, release, update
+from temporal_fanout.process.exit import ExitCode
+from temporal_fanout.wire.protocol import ABORT, PAUSE, RESIZE, RESUME
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The run's workflow id.")]
 Name = Annotated[str | None, typer.Option(help="The fan-out's name, where the run has several. [default: all]")]

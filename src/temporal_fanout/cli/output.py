@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from temporal_fanout.logs import Level
+from temporal_fanout.process.logs import Level
 
 ROWS = 50
 """Of a table, at most."""

@@ -19,15 +19,16 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from temporalio.client import Client
 
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import ROWS, counted, err, note, out, print_table
 from temporal_fanout.cli.run import PATIENCE_SECONDS, Patience, with_client
-from temporal_fanout.events import read_attempts
-from temporal_fanout.history import ItemOutcome
-from temporal_fanout.listing import Listing, Row
-from temporal_fanout.models import InvalidInput, Outcome
-from temporal_fanout.process import ExitCode
-from temporal_fanout.retry import merged
-from temporal_fanout.work import as_json
+from temporal_fanout.histories.events import read_attempts
+from temporal_fanout.histories.listing import Listing, Row
+from temporal_fanout.histories.run import ItemOutcome
+from temporal_fanout.process.exit import ExitCode
+from temporal_fanout.results import Outcome
+from temporal_fanout.retries.merged import merged
+from temporal_fanout.wire.payloads import as_json
 
 RUNNING = "running"
 """Where other items have an outcome."""

@@ -7,14 +7,16 @@ from typing import Annotated, Any
 import typer
 from temporalio.client import Client
 
-from temporal_fanout.choice import NOT_COMPLETED
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import Format, counted, note
 from temporal_fanout.cli.results import Id, ListFormat, ListOutput, RunId, show
 from temporal_fanout.cli.run import PATIENCE_SECONDS, Patience, follow_and_report, parse_json, with_client
-from temporal_fanout.listing import Listing
-from temporal_fanout.models import InvalidInput, Outcome
-from temporal_fanout.process import ExitCode
-from temporal_fanout.retry import Plan, plan_retry, start_retry, until_listed
+from temporal_fanout.histories.listing import Listing
+from temporal_fanout.process.exit import ExitCode
+from temporal_fanout.results import Outcome
+from temporal_fanout.retries.choice import NOT_COMPLETED
+from temporal_fanout.retries.merged import until_listed
+from temporal_fanout.retries.plan import Plan, plan_retry, start_retry
 
 
 def retry(

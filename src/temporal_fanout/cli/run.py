@@ -18,7 +18,8 @@ from rich.progress import Progress as Bar
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, FailureError
 
-from temporal_fanout import lab, logs
+from temporal_fanout import lab
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import (
     Format,
     complain,
@@ -30,15 +31,15 @@ from temporal_fanout.cli.output import (
     print_outcomes,
     print_result,
 )
-from temporal_fanout.client import connect
-from temporal_fanout.follow import INPUT_BYTES, Watcher, follow, start_or_attach
-from temporal_fanout.logs import Level
+from temporal_fanout.lab.scenarios import SCENARIOS
 from temporal_fanout.metrics import SCENARIO_MEMO
-from temporal_fanout.models import InvalidInput
-from temporal_fanout.process import ExitCode, on_signals, unless
-from temporal_fanout.progress import Progress
-from temporal_fanout.scenarios import SCENARIOS
-from temporal_fanout.sources import read_items
+from temporal_fanout.operations.connect import connect
+from temporal_fanout.operations.follow import INPUT_BYTES, Watcher, follow, start_or_attach
+from temporal_fanout.operations.progress import Progress
+from temporal_fanout.process import logs
+from temporal_fanout.process.exit import ExitCode, on_signals, unless
+from temporal_fanout.process.logs import Level
+from temporal_fanout.sources.files import read_items
 
 Name = Annotated[str | None, typer.Argument(metavar="[SCENARIO]", help="One of: fanout scenarios.")]
 Output = Annotated[Format, typer.Option(help="How to write the result.")]

@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from temporal_fanout.cli.output import Format, out, print_json
-from temporal_fanout.process import ExitCode
-from temporal_fanout.scenarios import SCENARIOS
+from temporal_fanout.lab.scenarios import SCENARIOS
+from temporal_fanout.process.exit import ExitCode
 
 
 def scenarios(

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from temporal_fanout import lab, logs
+from temporal_fanout import lab
 from temporal_fanout.cli.output import LogLevel, MetricsPort
-from temporal_fanout.health import DEFAULT_PORT
-from temporal_fanout.logs import Level
-from temporal_fanout.process import ExitCode
-from temporal_fanout.worker import GRACEFUL_SECONDS, Capacity, run_worker
+from temporal_fanout.lab.worker import GRACEFUL_SECONDS, Capacity, run_worker
+from temporal_fanout.process import logs
+from temporal_fanout.process.exit import ExitCode
+from temporal_fanout.process.health import DEFAULT_PORT
+from temporal_fanout.process.logs import Level
 
 
 def worker(

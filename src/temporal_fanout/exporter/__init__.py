@@ -1,0 +1,1 @@
+"""The exporter: metrics of closed and open runs, from their histories."""

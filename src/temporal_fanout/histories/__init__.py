@@ -1,0 +1,1 @@
+"""What became of every item, read from histories."""

@@ -1,0 +1,124 @@
+"""What an operator asks of a run that is open: of its workflow, by updates, and of the shards that hold its items."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from temporal_fanout.checks import InvalidInput
+from temporal_fanout.wire.protocol import HELD, PROGRESS, RETRY, SKIP
+
+ANSWER_SECONDS = 30.0
+"""How long an update may take: a worker has to run the workflow, and open shards have to hear of it."""
+_BEGIN_SECONDS = 10.0
+
+
+async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -> Any:
+    """The answer to an update of `temporal_fanout.control`. Keys whose value is none are left out.
+
+    Raises `InvalidInput` for a run that is not there, has ended, fans nothing out, or refuses what it is given, and
+    when no worker answers.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    until = asyncio.get_running_loop().time() + _BEGIN_SECONDS
+    while True:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await client.get_workflow_handle(workflow_id).execute_update(what, given)
+        except TimeoutError:
+            raise InvalidInput(
+                f"{workflow_id}: has not answered for {ANSWER_SECONDS:.0f} s: does a worker poll its task queue?"
+            ) from None
+        except WorkflowUpdateFailedError as error:
+            message = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+            not_yet = "no fan-out has begun" in message or (what in message and "not" in message)
+            if not not_yet or asyncio.get_running_loop().time() > until:
+                raise InvalidInput(f"{workflow_id}: {message}") from None
+        except RPCError as error:
+            raise _missing(workflow_id, error) or error from None
+        await asyncio.sleep(0.5)
+
+
+async def held_items(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+    """The items of a run that wait for a person, by index: `name`, `workflow_id` of the run or shard that holds each,
+    `index, child_id, input, outcome, error, type`.
+
+    Raises `InvalidInput` for a run that is not there, or where no worker answers for it or for one of its shards.
+    """
+    try:
+        found = await _held_by(client, workflow_id)
+    except WorkflowQueryFailedError as error:
+        raise InvalidInput(f"{workflow_id}: fans nothing out, or its worker lacks the FanOutPlugin: {error}") from None
+    except RPCError as error:
+        if error.status in _NO_ANSWER:
+            raise InvalidInput(f"{workflow_id}: no worker answers for it: does one poll its task queue?") from None
+        raise _missing(workflow_id, error) or error from None
+    return sorted(found, key=lambda item: (item["name"], item["index"]))
+
+
+_NO_ANSWER = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION}
+"""What a query gets whose worker is away."""
+
+
+async def _held_by(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+    handle = client.get_workflow_handle(workflow_id)
+    held = await handle.query(HELD, rpc_timeout=timedelta(seconds=10))
+    progress = await handle.query(PROGRESS, rpc_timeout=timedelta(seconds=10))
+    found = [{"name": name, "workflow_id": workflow_id} | item for name, items in held.items() for item in items]
+    shards = [shard for one in progress.values() for shard in one["open_shards"]]
+    for items in await asyncio.gather(*(_held_by_shard(client, shard) for shard in shards)):
+        found += items
+    return found
+
+
+async def _held_by_shard(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+    try:
+        return await _held_by(client, workflow_id)
+    except WorkflowQueryFailedError:  # it has not begun yet
+        return []
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return []
+        raise
+
+
+async def release(
+    client: Client, workflow_id: str, items: Sequence[int] | None, *, name: str | None, skip: bool, **given: Any
+) -> list[int]:
+    """Runs held items again, with `input` where it is given, or skips them; all that are held, if `items` is none.
+
+    Returns their indexes. Raises `InvalidInput` where an item is not held.
+    """
+    held = [item for item in await held_items(client, workflow_id) if name in (None, item["name"])]
+    if items is not None:
+        missing = set(items) - {item["index"] for item in held}
+        if missing:
+            raise InvalidInput(f"{workflow_id}: item {min(missing)} is not held; see: fanout held {workflow_id}")
+        held = [item for item in held if item["index"] in items]
+    done: list[int] = []
+    for owner in dict.fromkeys(item["workflow_id"] for item in held):
+        own = [item["index"] for item in held if item["workflow_id"] == owner]
+        done += await update(client, owner, SKIP if skip else RETRY, items=own, name=name, **given)
+    return sorted(done)
+
+
+async def check_is_there(client: Client, workflow_id: str) -> None:
+    """Raises `InvalidInput` for a run that is not there."""
+    try:
+        await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        raise _missing(workflow_id, error) or error from None
+
+
+def _missing(workflow_id: str, error: RPCError) -> InvalidInput | None:
+    if error.status is not RPCStatusCode.NOT_FOUND:
+        return None
+    if "already completed" in error.message:
+        return InvalidInput(f"{workflow_id}: has ended; what became of its items: fanout results {workflow_id}")
+    return InvalidInput(f"{workflow_id}: there is no such run; see: temporal workflow list")

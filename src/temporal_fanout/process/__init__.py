@@ -1,0 +1,1 @@
+"""What every process of ours needs: its end, logs, health, metrics, a dev server."""

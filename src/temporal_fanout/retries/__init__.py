@@ -1,0 +1,1 @@
+"""Retries: runs over chosen items of finished workflows."""

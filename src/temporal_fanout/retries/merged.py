@@ -1,0 +1,91 @@
+"""What became of each item in the end: in its run, in a retry of that, or in theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from temporalio.client import Client
+
+from temporal_fanout.histories.events import read_started
+from temporal_fanout.histories.listing import Listing, Row
+from temporal_fanout.histories.run import ItemOutcome
+from temporal_fanout.results import Outcome
+from temporal_fanout.retries.choice import RETRY_WORKFLOW, Choice
+
+_LISTED_TRIES = 50
+"""How often visibility is asked for a new workflow, every 0.2 s: it usually has it within a second."""
+
+
+async def merged(client: Client, listing: Listing) -> AsyncGenerator[Row, None]:
+    """The rows of a listing, each with the last outcome that its item had: of the origin, or of a retry, or of theirs.
+
+    What was retried and not yet started keeps the outcome it had. A compensation is no retry: it leaves outcomes as
+    they are. In constant memory, for each retry. Raises as `Listing.rows`.
+    """
+    retries: list[_Retry] | None = None
+    try:
+        async for row in listing.rows():
+            if retries is None:
+                retries = await _retries(client, listing.workflow_id, listing.runs[0])
+            item = row.item
+            for one in retries:
+                if one.choice.takes(row):
+                    last = await one.next()
+                    if last is not None and last.outcome is not Outcome.NOT_STARTED:
+                        item = replace(last, index=row.item.index, inputs=row.item.inputs)
+            yield row if item is row.item else replace(row, item=item)
+    finally:
+        for one in retries or ():
+            await one.close()
+
+
+async def until_listed(client: Client, workflow_id: str) -> None:
+    """Waits until visibility has a workflow that was just started, so that `merged` finds it; not for ever."""
+    for _ in range(_LISTED_TRIES):
+        if (await client.count_workflows(f'WorkflowId = "{_quoted(workflow_id)}"')).count:
+            return
+        await asyncio.sleep(0.2)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+class _Retry:
+    """A retry of the workflow that is being listed; its items come in the order of those that it took."""
+
+    def __init__(self, client: Client, id: str, run_id: str, choice: Choice, started_at: float) -> None:
+        self.choice = choice
+        self.started_at = started_at
+        self._rows = merged(client, Listing(client, id, run_id))
+        self._taken = 0
+        self._ahead: Row | None = None
+        self._is_over = False
+
+    async def next(self) -> ItemOutcome | None:
+        """What became of the next item that it took; none where it has not come to it."""
+        number, self._taken = self._taken, self._taken + 1
+        while not self._is_over and (self._ahead is None or self._ahead.index < number):
+            self._ahead = await anext(self._rows, None)
+            self._is_over = self._ahead is None
+        return self._ahead.item if self._ahead is not None and self._ahead.index == number else None
+
+    async def close(self) -> None:
+        await self._rows.aclose()
+
+
+async def _retries(client: Client, workflow_id: str, run_id: str) -> list[_Retry]:
+    """The retries of the chain of runs that begins with this one, the first started first."""
+    query = f'WorkflowType = "{RETRY_WORKFLOW}" AND WorkflowId STARTS_WITH "{_quoted(workflow_id)}.retry-"'
+    is_own = re.compile(re.escape(workflow_id) + r"\.retry-[0-9a-f]{10}")
+    found = []
+    async for run in client.list_workflows(query):
+        if is_own.fullmatch(run.id) and run.run_id:
+            started = await read_started(client, run.id, run.run_id)
+            choice = Choice.from_dict((await client.data_converter.decode(started.input.payloads[:1]))[0])
+            if choice.first_run == run_id and not choice.is_compensation:
+                found.append(_Retry(client, run.id, run.run_id, choice, run.start_time.timestamp()))
+    return sorted(found, key=lambda one: one.started_at)

@@ -1,0 +1,1 @@
+"""What outlives a process: messages, payloads, starts and outcomes; a change here needs a version."""
