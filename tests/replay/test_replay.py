@@ -11,8 +11,7 @@ from temporalio.worker import Replayer
 
 from temporal_fanout.lab.worker import WORKFLOWS
 from temporal_fanout.plugin import FanOutPlugin
-from temporal_fanout.retries.choice import RETRY_WORKFLOW
-from temporal_fanout.wire.protocol import SHARD_WORKFLOW
+from temporal_fanout.wire.protocol import RETRY_WORKFLOW, SHARD_WORKFLOW
 from tests.conftest import Bench, working
 from tests.replay.record import FOLDER, RETRIES, RUNS
 

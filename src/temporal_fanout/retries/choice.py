@@ -14,7 +14,6 @@ from temporal_fanout.histories.listing import Row
 from temporal_fanout.results import Outcome
 from temporal_fanout.wire.starts import MAX_BYTES, Start, changed
 
-RETRY_WORKFLOW = "FanOutRetry"
 ORIGIN_MEMO = "fanout_origin"
 """Of a retry: `workflow_id` and `run_id` of what it retries, the first run of a chain."""
 

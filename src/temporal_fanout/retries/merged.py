@@ -13,7 +13,8 @@ from temporal_fanout.histories.events import read_started
 from temporal_fanout.histories.listing import Listing, Row
 from temporal_fanout.histories.run import ItemOutcome
 from temporal_fanout.results import Outcome
-from temporal_fanout.retries.choice import RETRY_WORKFLOW, Choice
+from temporal_fanout.retries.choice import Choice
+from temporal_fanout.wire.protocol import RETRY_WORKFLOW
 
 _LISTED_TRIES = 50
 """How often visibility is asked for a new workflow, every 0.2 s: it usually has it within a second."""

@@ -18,7 +18,8 @@ from temporal_fanout.histories.listing import Listing
 from temporal_fanout.operations.follow import start_or_attach
 from temporal_fanout.options import FanOutOptions
 from temporal_fanout.results import Outcome
-from temporal_fanout.retries.choice import NOT_COMPLETED, ORIGIN_MEMO, RETRY_WORKFLOW, Choice, ranges
+from temporal_fanout.retries.choice import NOT_COMPLETED, ORIGIN_MEMO, Choice, ranges
+from temporal_fanout.wire.protocol import RETRY_WORKFLOW
 from temporal_fanout.wire.starts import name_of, split
 
 _SEVERAL = "several"

@@ -11,9 +11,10 @@ from temporal_fanout.checks import InvalidInput
 from temporal_fanout.engine.fan_out import fan_out
 from temporal_fanout.options import FanOutOptions
 from temporal_fanout.results import FanOutResult
-from temporal_fanout.retries.choice import RETRY_WORKFLOW, Choice
+from temporal_fanout.retries.choice import Choice
 from temporal_fanout.source import READ_HISTORY, Source
 from temporal_fanout.wire.payloads import in_order
+from temporal_fanout.wire.protocol import RETRY_WORKFLOW
 from temporal_fanout.wire.starts import RECORDED
 
 _PAGE_TIMEOUT = timedelta(hours=1)

@@ -6,14 +6,46 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
 
 from temporal_fanout.checks import InvalidInput
 
+_PACKED = {"encoding": b"binary/protobuf", "messageType": Payloads.DESCRIPTOR.full_name.encode()}
+
 ITEM_BYTES = 1024 * 1024
 """Of one item, at most; the server refuses a payload over 2 MiB, and the workflow task that holds it, for ever."""
+
+
+def to_json(value: Any) -> Payload:
+    """A payload of our own: JSON whatever the user's converter, its keys in their order."""
+    data = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
+
+
+def from_json(payload: Payload) -> Any:
+    """The value of a payload of our own. Raises `ValueError`."""
+    encoding = payload.metadata.get("encoding", b"").decode(errors="replace")
+    if encoding != "json/plain":
+        raise ValueError(f"is {encoding or 'of no encoding'} instead of JSON: is a codec missing?")
+    return json.loads(payload.data)
+
+
+def pack(payloads: Sequence[Payload]) -> Payload:
+    """Payloads as one, each as it is."""
+    return Payload(metadata=_PACKED, data=Payloads(payloads=payloads).SerializeToString())
+
+
+def unpack(payload: Payload) -> list[Payload]:
+    """What was packed as one. Raises `ValueError`."""
+    if payload.metadata.get("messageType") != _PACKED["messageType"]:
+        raise ValueError("are not packed as one: is a codec missing?")
+    try:
+        return list(Payloads.FromString(payload.data).payloads)
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
 
 
 def as_json(payload: Payload | None) -> Any:
