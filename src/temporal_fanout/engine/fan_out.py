@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 
 from temporal_fanout.checks import InvalidInput
-from temporal_fanout.engine import pages, telemetry
+from temporal_fanout.engine import telemetry
+from temporal_fanout.engine.caller import start_overhead
 from temporal_fanout.engine.control import Control
+from temporal_fanout.engine.loading import Loader
 from temporal_fanout.engine.node import Node
-from temporal_fanout.engine.pages import SourceError
+from temporal_fanout.engine.pages import Pages, SourceError, Survey
 from temporal_fanout.engine.tally import Tally
 from temporal_fanout.metrics import RECORDER
 from temporal_fanout.options import FanOutOptions
-from temporal_fanout.results import FanOutResult, FanOutStopped, SourceFailed, ToleratedFailureExceeded
+from temporal_fanout.results import Completed, Failure, FanOutResult, FanOutStopped, Outcome, SourceFailed
+from temporal_fanout.results import ToleratedFailureExceeded as ToleratedFailureExceeded
 from temporal_fanout.source import Source
-from temporal_fanout.wire.payloads import as_json_values, encoded_size
-from temporal_fanout.wire.starts import ACTIVITY, name_of
+from temporal_fanout.wire.payloads import ITEM_BYTES, LIST_BYTES, START_BYTES, Items, as_json, encode
+from temporal_fanout.wire.protocol import Carried, ShardSpec, SourceSpec, StartOptions
+from temporal_fanout.wire.starts import ACTIVITY, name_of, result_type_of
+from temporal_fanout.wire.tuning import TUNING, VERSION
 
-LIST_BYTES = 4 * 1024 * 1024
-"""Of a list of items, at most: each passes through the history of its parent."""
 ID_BYTES = 1000
 """Of a workflow id, at most, as the server has it."""
 
 _STOPS = {cls.__name__: cls for cls in (FanOutStopped, ToleratedFailureExceeded, SourceFailed)}
 
 
-async def fan_out(work: Any, items: Sequence[Any] | Source, options: FanOutOptions | None = None) -> FanOutResult:
+async def fan_out(
+    work: Any,
+    items: Sequence[Any] | Source,
+    options: FanOutOptions | None = None,
+    *,
+    result_type: Any = None,
+) -> FanOutResult:
     """Runs `work` once for every item, under limits, and returns what became of each.
 
     `work` is a child workflow (class, run method or name) or an activity (function, or `activity:NAME`). `items` is a
-    list of JSON values, at most 1 MiB each and 4 MiB together, or a `Source`. Call it from a workflow whose worker has
-    the `FanOutPlugin`.
+    list of values, at most 1 MiB each and 4 MiB together, or a `Source`. Each item is encoded once, by the workflow's
+    payload converter, and reaches its child as it is. Call it from a workflow whose worker has the `FanOutPlugin`.
+
+    Results are decoded as the work returns them; where it is given by name, as `result_type`, if any.
 
     A failed item is part of the result, never an exception. Raises `ToleratedFailureExceeded` when more failed than
     the options tolerate, `SourceFailed` when the source did, `FanOutStopped` when an operator aborted the run, each
@@ -43,12 +56,17 @@ async def fan_out(work: Any, items: Sequence[Any] | Source, options: FanOutOptio
         raise InvalidInput("plugins: this worker lacks the FanOutPlugin; create it with plugins=[FanOutPlugin()]")
     options = options or FanOutOptions()
     control = Control.of_workflow()
+    hint = result_type or result_type_of(work)
     try:
-        spec = await _root_spec(name_of(work), items, options, control.name_for(options.name))
+        spec, carried, survey = await _root(name_of(work), items, options, control.name_for(options.name))
     except SourceError as error:
-        raise SourceFailed(error.message, SourceFailed.__name__, Tally(0).result()) from None
-    node = Node(spec, control)
-    result = (await node.run()).result()
+        raise SourceFailed(error.message, SourceFailed.__name__, _result(Tally(0), None, None)) from None
+    node = Node(spec, carried, control, is_shard=False, survey=survey)
+    try:
+        tally = await node.run()
+    finally:
+        control.end(spec.name)
+    result = _result(tally, carried.items if isinstance(carried.items, Items) else None, hint)
     if node.stop is not None:
         counts = (
             f"{result.success_count} completed, {result.failure_count} failed, {result.not_started_count} not started"
@@ -60,33 +78,136 @@ async def fan_out(work: Any, items: Sequence[Any] | Source, options: FanOutOptio
     return result
 
 
-async def _root_spec(work: str, items: Any, options: FanOutOptions, name: str) -> dict[str, Any]:
+# -- what goes in
+
+
+async def _root(work: str, items: Any, options: FanOutOptions, name: str) -> tuple[ShardSpec, Carried, Survey | None]:
+    """What the root runs, as a shard of all items would be told."""
     prefix = workflow.info().workflow_id + (f".{name}" if name else "")
     if len(prefix.encode()) > ID_BYTES - 100:
         raise InvalidInput(f"workflow id: must leave 100 of {ID_BYTES} bytes for its children's, not {prefix[:40]}…")
-    spec: dict[str, Any] = {
-        "work": work,
-        "options": options.to_dict() | {"args": as_json_values(options.args, "args")},
-        "id": prefix,
-        "is_shard": False,
-        "item_prefix": prefix + ".",  # of activities too: a plain number may be the SDK's id of one of the parent's
-        "name": name,
-        "origin": telemetry.origin(),
-        "start": 0,
-        "lanes": options.max_concurrency,
-        "limit": options.max_concurrency,
-        "result_bytes": options.max_result_bytes,
-    }
+    version = _engine_version()
+    starts = _start_options(options)
+    args = [encode(arg, f"args[{at}]") for at, arg in enumerate(options.args)]
+    memo = {key: encode(value, f"memo.{key}") for key, value in options.memo.items()}
+    overhead = start_overhead(starts, args, memo)
+    if overhead >= START_BYTES:
+        raise InvalidInput(f"args: take over {START_BYTES / 1024**2:.2f} MiB with the memo; give a reference instead")
+    spec = ShardSpec(
+        version=version,
+        tuning=asdict(TUNING[version]),
+        id=prefix,
+        item_prefix=prefix + ".",  # of activities too: a plain number may be the SDK's id of one of the parent's
+        name=name,
+        work=work,
+        origin=telemetry.origin(),
+        start=0,
+        count=0,
+        shard_size=options.shard_size,
+        on_failure=options.on_failure,
+        lanes=options.max_concurrency,
+        limit=options.max_concurrency,
+        rate=options.starts_per_second,
+        wait=0,
+        tolerated=None,
+        result_bytes=options.max_result_bytes,
+        with_values=isinstance(items, Source),
+        largest_result=0,
+        start_options=asdict(starts),
+        source=None,
+        position=None,
+        indexes=None,
+        held=[],
+        args=len(args),
+        memo=list(memo),
+        source_args=0,
+    )
+    carried = Carried(args, memo)
+    survey = None
     if isinstance(items, Source):
         activity = name_of(items.activity).removeprefix(ACTIVITY)
-        source: dict[str, Any] = {"activity": activity, "args": as_json_values(items.args, "source.args")}
-        source |= {"task_queue": items.task_queue, "timeout": items.timeout.total_seconds()}
-        survey = await pages.survey(source, stride=options.shard_size)
-        spec |= {"source": source, "count": survey["total"], "survey": survey}
+        source = SourceSpec(activity, items.task_queue, items.timeout.total_seconds())
+        source_args = [encode(arg, f"source.args[{at}]") for at, arg in enumerate(items.args)]
+        spec = replace(spec, source=asdict(source), source_args=len(source_args))
+        carried = replace(carried, source_args=source_args)
+        stride = Loader(spec, carried, None).per_leaf()
+        survey = await Pages(source, source_args, ITEM_BYTES).survey(0, None, None, stride)
+        count = survey.total
     elif isinstance(items, Sequence) and not isinstance(items, str | bytes):
-        if encoded_size(items, "items") > LIST_BYTES:
-            raise InvalidInput(f"items: take over {LIST_BYTES // 1024**2} MiB together; give a Source instead")
-        spec |= {"items": items, "count": len(items)}
+        most = min(ITEM_BYTES, START_BYTES - overhead)
+        carried = replace(carried, items=Items.checked(list(items), "items", most, LIST_BYTES))
+        count = len(items)
     else:
         raise InvalidInput(f"items: must be a list or a Source, not {type(items).__name__}")
-    return spec | {"tolerated": options.tolerated(spec["count"])}
+    return replace(spec, count=count, tolerated=options.tolerated(count)), carried, survey
+
+
+def _engine_version() -> int:
+    """Of this run, for as long as it lives: the newest that there was when it began."""
+    for version in range(VERSION, 1, -1):
+        if workflow.patched(f"temporal-fanout-{version}"):
+            return version
+    return 1
+
+
+def _start_options(options: FanOutOptions) -> StartOptions:
+    retry, longest = options.retry, options.retry.maximum_interval
+    types = retry.non_retryable_error_types
+    return StartOptions(
+        timeout=options.timeout.total_seconds(),
+        retry={
+            "initial_interval": retry.initial_interval.total_seconds(),
+            "backoff_coefficient": retry.backoff_coefficient,
+            "maximum_interval": None if longest is None else longest.total_seconds(),
+            "maximum_attempts": retry.maximum_attempts,
+            "non_retryable_error_types": None if types is None else list(types),
+        },
+        task_queue=options.task_queue,
+        heartbeat_timeout=None if options.heartbeat_timeout is None else options.heartbeat_timeout.total_seconds(),
+        search_attributes=dict(options.search_attributes),
+        priority=options.priority,
+        parent_close_policy=options.parent_close_policy,
+    )
+
+
+# -- what comes out
+
+
+def _result(tally: Tally, items: Items | None, hint: Any) -> FanOutResult:
+    """`items` are those of the list that was given, as the values that they are."""
+
+    def value(index: int, payload: Payload | None) -> Any:
+        return items.value(index) if items is not None and payload is not None else _decoded(payload)
+
+    return FanOutResult(
+        total_children=tally.finished,
+        outcomes={outcome: tally.outcomes.get(outcome, 0) for outcome in Outcome},
+        completed=[
+            Completed(one.index, value(one.index, one.value), _typed(one.index, one.result, hint))
+            for one in tally.completed_items
+        ],
+        failed=[
+            Failure(one.index, value(one.index, one.value), one.outcome, one.error, one.type)
+            for one in tally.failed_items
+        ],
+        truncated=tally.truncated,
+    )
+
+
+def _typed(index: int, payload: Payload | None, hint: Any) -> Any:
+    if payload is None or hint is None:
+        return _decoded(payload)
+    try:
+        return workflow.payload_converter().from_payload(payload, hint)
+    except Exception as error:  # whatever the user's converter raises
+        raise InvalidInput(f"result_type: the result of item {index} cannot be decoded as {hint}: {error}") from None
+
+
+def _decoded(payload: Payload | None) -> Any:
+    """A payload whose type is not known; what cannot be decoded is shown."""
+    if payload is None:
+        return None
+    try:
+        return workflow.payload_converter().from_payload(payload)
+    except Exception:  # whatever the user's converter raises
+        return as_json(payload)

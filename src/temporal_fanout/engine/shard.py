@@ -1,12 +1,12 @@
 """The workflow of a shard; `FanOutPlugin` registers it."""
 
-from typing import Any
-
 from temporalio import workflow
+from temporalio.common import RawValue
 
 from temporal_fanout.checks import InvalidInput
-from temporal_fanout.engine.node import run_shard
-from temporal_fanout.wire.protocol import SHARD_WORKFLOW
+from temporal_fanout.engine.control import NOTHING, Control
+from temporal_fanout.engine.node import Node
+from temporal_fanout.wire.protocol import SHARD_WORKFLOW, Carried, ShardSpec
 
 
 @workflow.defn(name=SHARD_WORKFLOW)
@@ -14,7 +14,11 @@ class FanOutShard:
     """A part of a fan-out, started by `fan_out` when there are more items than one history takes."""
 
     @workflow.run
-    async def run(self, *args: Any) -> dict[str, Any]:
-        if len(args) != 1 or not isinstance(args[0], dict) or not args[0].get("is_shard"):
+    async def run(self, spec: RawValue = NOTHING, carried: RawValue = NOTHING) -> RawValue:
+        # Given another number of inputs, the SDK decodes them without regard to these types.
+        if not isinstance(spec, RawValue) or not isinstance(carried, RawValue) or carried is NOTHING:
             raise InvalidInput("input: a shard is started by fan_out only; start the workflow that calls it instead")
-        return await run_shard(args[0])
+        own = ShardSpec.from_payload(spec.payload)
+        node = Node(own, Carried.of(own, carried.payload), Control.of_workflow(), is_shard=True)
+        tally = await node.run()
+        return RawValue(tally.packed(own.version, node.stop))

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from temporal_fanout.results import Completed, Failure, FanOutResult, Outcome
+from temporalio.api.common.v1 import Payload
 
-_ENTRY_BYTES = 40
+from temporal_fanout.results import Outcome
+from temporal_fanout.wire.outcome import Ended
+from temporal_fanout.wire.payloads import cost, text_cost
+from temporal_fanout.wire.protocol import ShardResult
+
+_ENTRY_BYTES = 80
+"""Of an entry beside its payloads and texts, at most, as JSON and on the wire."""
+_NONE = -1
+
+
+@dataclass(frozen=True)
+class CompletedItem:
+    """Payloads as the user's converters made them; none is null."""
+
+    index: int
+    value: Payload | None
+    result: Payload | None
+
+
+@dataclass(frozen=True)
+class FailedItem:
+    index: int
+    value: Payload | None
+    outcome: Outcome
+    error: str
+    type: str
+
+
+E = TypeVar("E", CompletedItem, FailedItem)
 
 
 class Tally:
@@ -14,10 +44,10 @@ class Tally:
 
     def __init__(self, max_bytes: int) -> None:
         self.outcomes: dict[Outcome, int] = {}
-        self._completed: list[Completed] = []
-        self._failed: list[Failure] = []
+        self.truncated = False
+        self._completed: list[CompletedItem] = []
+        self._failed: list[FailedItem] = []
         self._room = max_bytes
-        self._truncated = False
 
     @property
     def failures(self) -> int:
@@ -25,55 +55,81 @@ class Tally:
         good = (Outcome.COMPLETED, Outcome.NOT_STARTED)
         return sum(n for outcome, n in self.outcomes.items() if outcome not in good)
 
+    @property
+    def finished(self) -> int:
+        """Items that have an outcome."""
+        return sum(self.outcomes.values())
+
+    @property
+    def completed_items(self) -> list[CompletedItem]:
+        """By index, as far as there was room."""
+        return sorted(self._completed, key=lambda item: item.index)
+
+    @property
+    def failed_items(self) -> list[FailedItem]:
+        """By index, as far as there was room."""
+        return sorted(self._failed, key=lambda item: item.index)
+
     def count(self, outcome: Outcome, items: int = 1) -> None:
         if items:
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + items
 
-    def completed(self, index: int, value: Any, result: Any, size: int) -> None:
+    def completed(self, index: int, value: Payload | None, result: Payload | None) -> None:
         self.count(Outcome.COMPLETED)
-        self._keep(self._completed, Completed(index, value, result), size)
+        self._keep(self._completed, CompletedItem(index, value, result), cost(result))
 
-    def failed(self, failure: Failure, size: int, items: int = 1) -> None:
-        self.count(failure.outcome, items)
-        self._keep(self._failed, failure, size + len(failure.error))
-        self._truncated |= items > 1
+    def failed(self, index: int, value: Payload | None, ended: Ended, items: int = 1) -> None:
+        """One item, or the first of several that were lost together."""
+        self.count(ended.outcome, items)
+        self._keep_failure(FailedItem(index, value, ended.outcome, ended.error, ended.type))
+        self.truncated |= items > 1
 
-    def _keep(self, entries: list[Any], entry: Any, size: int) -> None:
-        size += _ENTRY_BYTES
+    def merge(
+        self, result: ShardResult, payloads: Sequence[Payload], value_of: Callable[[int], Payload | None] | None
+    ) -> None:
+        """Adds what a shard returned; `value_of` gives an item by its index where the shard does not."""
+        for outcome, n in result.outcomes.items():
+            self.count(Outcome(outcome), n)
+
+        def value(index: int, at: int) -> Payload | None:
+            if at != _NONE:
+                return payloads[at]
+            return value_of(index) if value_of else None
+
+        for index, at, outcome, error, type in result.failed:
+            self._keep_failure(FailedItem(index, value(index, at), Outcome(outcome), error, type))
+        for index, at, of_result in result.completed:
+            item = CompletedItem(index, value(index, at), None if of_result == _NONE else payloads[of_result])
+            self._keep(self._completed, item, cost(item.result))
+        self.truncated |= result.truncated
+
+    def packed(self, version: int, stop: dict[str, str] | None) -> Payload:
+        """What a shard returns."""
+        payloads: list[Payload] = []
+
+        def at(payload: Payload | None) -> int:
+            if payload is None:
+                return _NONE
+            payloads.append(payload)
+            return len(payloads) - 1
+
+        result = ShardResult(
+            version=version,
+            outcomes={str(outcome): n for outcome, n in self.outcomes.items()},
+            completed=[[item.index, at(item.value), at(item.result)] for item in self._completed],
+            failed=[[item.index, at(item.value), str(item.outcome), item.error, item.type] for item in self._failed],
+            truncated=self.truncated,
+            stop=stop,
+        )
+        return result.packed(payloads)
+
+    def _keep_failure(self, failure: FailedItem) -> None:
+        self._keep(self._failed, failure, text_cost(failure.error) + text_cost(failure.type))
+
+    def _keep(self, entries: list[E], entry: E, size: int) -> None:
+        size += _ENTRY_BYTES + cost(entry.value)
         if size > self._room:
-            self._truncated = True
+            self.truncated = True
         else:
             self._room -= size
             entries.append(entry)
-
-    def result(self) -> FanOutResult:
-        return FanOutResult(
-            total_children=sum(self.outcomes.values()),
-            outcomes={outcome: self.outcomes.get(outcome, 0) for outcome in Outcome},
-            completed=sorted(self._completed, key=lambda c: c.index),
-            failed=sorted(self._failed, key=lambda f: f.index),
-            truncated=self._truncated,
-        )
-
-    def to_wire(self, stop: dict[str, str] | None) -> dict[str, Any]:
-        """What a shard returns. Lists of lists, since there may be hundreds."""
-        return {
-            "outcomes": {str(outcome): n for outcome, n in self.outcomes.items()},
-            "completed": [[c.index, c.value, c.result] for c in self._completed],
-            "failed": [[f.index, f.value, str(f.outcome), f.error, f.type] for f in self._failed],
-            "truncated": self._truncated,
-            "stop": stop,
-        }
-
-    def merge(self, wire: dict[str, Any], size: int) -> None:
-        """Adds a shard's tally, whose entries took `size` bytes."""
-        for outcome, n in wire["outcomes"].items():
-            self.count(Outcome(outcome), n)
-        completed = [Completed(*entry) for entry in wire["completed"]]
-        failed = [Failure(i, value, Outcome(outcome), *cause) for i, value, outcome, *cause in wire["failed"]]
-        each = size // max(1, len(completed) + len(failed))
-        for failure in failed:
-            self._keep(self._failed, failure, each)
-        for entry in completed:
-            self._keep(self._completed, entry, each)
-        self._truncated |= wire["truncated"]

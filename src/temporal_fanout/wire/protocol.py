@@ -127,6 +127,8 @@ class HeldSpec(Message):
     error: str
     type: str
     seconds: float
+    again: bool
+    """It runs again, as soon as it may."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class ShardSpec(Message):
     indexes: list[int] | None
     """The items' indexes where they do not follow one another: held items that were handed on."""
     held: list[dict[str, Any]]
-    """The fields of `HeldSpec` of those of its items that wait for a person."""
+    """The fields of `HeldSpec` of those of its items that have run before."""
     args: int
     """How many of the payloads are arguments after each item."""
     memo: list[str]

@@ -7,7 +7,6 @@ that a worker's interceptors add are added anew.
 
 from __future__ import annotations
 
-import base64
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -62,9 +61,18 @@ def name_of(work: Any) -> str:
     return str(definition.name)
 
 
-def search_attributes(options: FanOutOptions) -> TypedSearchAttributes | None:
-    """Those of the options, as the SDK has them."""
-    if not options.search_attributes:
+def result_type_of(work: Any) -> Any:
+    """What `work` returns, as its annotation says; none where that is not known."""
+    if inspect.isclass(work):
+        return getattr(workflow._Definition.from_class(work), "ret_type", None)
+    if not callable(work):
+        return None
+    return getattr(workflow._Definition.from_run_fn(work) or activity._Definition.from_callable(work), "ret_type", None)
+
+
+def search_attributes(given: Mapping[str, Any]) -> TypedSearchAttributes | None:
+    """Search attributes of the options, as the SDK has them."""
+    if not given:
         return None
     make: dict[type, Any] = {
         str: SearchAttributeKey.for_keyword,
@@ -73,10 +81,10 @@ def search_attributes(options: FanOutOptions) -> TypedSearchAttributes | None:
         float: SearchAttributeKey.for_float,
         list: SearchAttributeKey.for_keyword_list,
     }
-    return TypedSearchAttributes(
-        [SearchAttributePair(make[type(v)](k), v) for k, v in sorted(options.search_attributes.items())]
-    )
+    return TypedSearchAttributes([SearchAttributePair(make[type(v)](k), v) for k, v in sorted(given.items())])
 
+
+_RECORDED = {"encoding": b"binary/protobuf", "messageType": HistoryEvent.DESCRIPTOR.full_name.encode()}
 
 RECORDED = "recorded:"
 """Marks work whose items are recorded starts; what follows is only a name for it."""
@@ -117,7 +125,7 @@ async def planned(work: str, options: FanOutOptions, task_queue: str, converter:
         start.parent_close_policy = ParentClosePolicy.Value(f"PARENT_CLOSE_POLICY_{options.parent_close_policy}")
         for key, value in options.memo.items():
             start.memo.fields[key].CopyFrom((await converter.encode([value]))[0])
-        attributes = search_attributes(options)
+        attributes = search_attributes(options.search_attributes)
         if attributes is not None:
             encode_search_attributes(attributes, start.search_attributes)
     return changed(start, {"timeout": options.timeout.total_seconds()})
@@ -211,18 +219,23 @@ async def pass_through(start: Start, codec: Callable[[Sequence[Payload]], Awaita
             value.CopyFrom((await codec([value]))[0])
 
 
-def to_text(start: Start) -> str:
+# -- as items of a source
+
+
+def to_item(start: Start) -> Payload:
     """The start as an item of a source."""
     if isinstance(start, ActivityTaskScheduledEventAttributes):
         event = HistoryEvent(activity_task_scheduled_event_attributes=start)
     else:
         event = HistoryEvent(start_child_workflow_execution_initiated_event_attributes=start)
-    return base64.b64encode(event.SerializeToString()).decode()
+    return Payload(metadata=_RECORDED, data=event.SerializeToString())
 
 
-def from_text(text: str) -> Start:
-    """The start that this item of a source is."""
-    event = HistoryEvent.FromString(base64.b64decode(text))
+def from_item(item: Payload) -> Start:
+    """The start that this item is. Raises `ValueError` or `DecodeError` where it is none."""
+    if item.metadata.get("messageType") != _RECORDED["messageType"]:
+        raise ValueError("is no recorded start")
+    event = HistoryEvent.FromString(item.data)
     if event.HasField("activity_task_scheduled_event_attributes"):
         return event.activity_task_scheduled_event_attributes
     return event.start_child_workflow_execution_initiated_event_attributes
@@ -231,3 +244,11 @@ def from_text(text: str) -> Start:
 def span(duration: Duration) -> timedelta | None:
     """None is no limit, which histories write as 0."""
     return duration.ToTimedelta() or None
+
+
+def to_text(start: Start) -> str:
+    return to_item(start).data.hex()
+
+
+def from_text(text: str) -> Start:
+    return from_item(Payload(metadata=_RECORDED, data=bytes.fromhex(text)))
