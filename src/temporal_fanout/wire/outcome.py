@@ -20,7 +20,10 @@ from temporalio.exceptions import (
 from temporal_fanout.results import Outcome
 from temporal_fanout.wire.starts import ACTIVITY
 
-_ERROR_CHARACTERS = 2000
+ERROR_BYTES = 2000
+"""Of the message of a root cause, in UTF-8, at most: a result has hundreds of them, and takes 2 MiB."""
+TYPE_BYTES = 200
+"""Of its type."""
 
 _OUTCOMES: dict[type, Outcome] = {
     TimeoutError: Outcome.TIMED_OUT,
@@ -32,12 +35,16 @@ _OUTCOMES: dict[type, Outcome] = {
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of an item: a raw result, or a root cause."""
+    """What became of an item: a raw result, or a root cause, cut at `ERROR_BYTES` and `TYPE_BYTES`."""
 
     outcome: Outcome
     result: Payload | None = None
     error: str = ""
     type: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", cut(self.error, ERROR_BYTES))
+        object.__setattr__(self, "type", cut(self.type, TYPE_BYTES))
 
 
 def out_of_time(work: str, seconds: float | None) -> str:
@@ -67,8 +74,15 @@ def root_cause(error: BaseException, timed_out: str) -> Ended:
         message = timed_out
     if isinstance(error, WorkflowAlreadyStartedError):
         message = f"a workflow with the id {error.workflow_id} is open and is not this run's child"
-    return Ended(outcome, error=_cut(message or kind), type=kind)
+    return Ended(outcome, error=message or kind, type=kind)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _ERROR_CHARACTERS else text[: _ERROR_CHARACTERS - 1] + "…"
+def cut(text: str, limit: int) -> str:
+    """The text, or as much of its beginning as fits into `limit` bytes of UTF-8 with an … after it."""
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) <= limit:
+        return text
+    end = limit - len("…".encode())
+    while data[end] & 0xC0 == 0x80:  # within a character
+        end -= 1
+    return data[:end].decode("utf-8", "surrogatepass") + "…"
