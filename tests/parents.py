@@ -95,6 +95,21 @@ class GatherActivities:
 
 
 @workflow.defn
+class Slow:
+    """An activity and a child that take longer than one attempt may."""
+
+    @workflow.run
+    async def run(self) -> None:
+        second = timedelta(seconds=1)
+        policy = RetryPolicy(maximum_attempts=2, initial_interval=second / 10)
+        await asyncio.gather(
+            workflow.execute_activity(act, "sleep", start_to_close_timeout=second, retry_policy=policy),
+            workflow.execute_child_workflow(Act.run, "sleep", run_timeout=second),
+            return_exceptions=True,
+        )
+
+
+@workflow.defn
 class Entity:
     """Handles two items a run and continues as new with the rest."""
 
@@ -280,7 +295,7 @@ class Childless:
 
 
 WORKFLOWS: list[type] = [
-    Act, Gather, GatherActivities, Entity, Leaver, Retried, Besides, Flaky, GatherFlaky, EntityFlaky, Raw, GatherRaw,
-    Again, Refund, Childless,
+    Act, Gather, GatherActivities, Slow, Entity, Leaver, Retried, Besides, Flaky, GatherFlaky, EntityFlaky, Raw,
+    GatherRaw, Again, Refund, Childless,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [act, flaky]

@@ -296,6 +296,12 @@ async def sleep(seconds: float) -> None:
 
 
 @activity.defn
+async def silent(seconds: float) -> None:
+    """Works and never heartbeats."""
+    await asyncio.sleep(seconds)
+
+
+@activity.defn
 async def numbers(request: dict[str, Any], total: int, fault: str = "") -> dict[str, Any]:
     """A source of numbers from 0 on, as a user writes one; with a fault where asked for one."""
     if fault == "fails" and request["limit"]:
@@ -324,4 +330,4 @@ WORKFLOWS: list[type] = [
     Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe, Sleep,
     Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
-ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, numbers, double_any]
+ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, silent, numbers, double_any]

@@ -76,7 +76,7 @@ async def test_a_source_that_nobody_serves_fails_the_run(bench: Bench) -> None:
     """A source on a queue without a worker ends within its timeout, with a question that leads to the cause."""
     source = {"activity": "numbers", "args": [5], "timeout": 1, "task_queue": "nobody-polls-this"}
     error = await bench.error(w.Anything.run, "Echo", source, {})
-    assert "no answer within 1 s: is it registered, and its task queue polled?" in error.message
+    assert "no worker took it within 1 s: is activity numbers registered, its task queue polled?" in error.message
 
 
 @pytest.mark.parametrize(

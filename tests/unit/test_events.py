@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.api.enums.v1 import EventType, TimeoutType
+from temporalio.api.enums.v1 import EventType, RetryState, TimeoutType
 from temporalio.api.failure.v1 import ActivityFailureInfo, ApplicationFailureInfo, Failure, TimeoutFailureInfo
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
@@ -66,26 +66,35 @@ async def test_details_that_nobody_can_decode_hide_no_root_cause() -> None:
 
 
 @pytest.mark.parametrize(
-    ("timeout_type", "within"),
+    ("timeout_type", "error"),
     [
-        (TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE, "within 2 s"),
-        (TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, "within 60 s"),
+        (TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE, "an attempt did not complete within 2 s (attempt 4 of 4): "),
+        (TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, "did not complete within 60 s: "),
+        (TimeoutType.TIMEOUT_TYPE_HEARTBEAT, "no heartbeat within 1 s (attempt 4 of 4): "),
+        (TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START, "no worker took it within 60 s: is activity pay registered, "),
+        (None, "did not complete within 60 s: "),
     ],
 )
 async def test_an_activity_that_timed_out_says_which_limit_it_broke(
-    timeout_type: TimeoutType.ValueType, within: str
+    timeout_type: TimeoutType.ValueType | None, error: str
 ) -> None:
-    """That of the attempt, or that of all."""
-    start = HistoryEvent(event_id=5, event_type=EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
-    start.activity_task_scheduled_event_attributes.activity_type.name = "pay"
-    start.activity_task_scheduled_event_attributes.start_to_close_timeout.FromTimedelta(timedelta(seconds=2))
-    start.activity_task_scheduled_event_attributes.schedule_to_close_timeout.FromTimedelta(timedelta(seconds=60))
+    """The history's kind of limit, its seconds and its attempts are in the message."""
+    event = HistoryEvent(event_id=5, event_type=EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+    start = event.activity_task_scheduled_event_attributes
+    start.activity_type.name = "pay"
+    start.heartbeat_timeout.FromTimedelta(timedelta(seconds=1))
+    start.start_to_close_timeout.FromTimedelta(timedelta(seconds=2))
+    start.schedule_to_close_timeout.FromTimedelta(timedelta(seconds=60))
+    start.retry_policy.maximum_attempts = 4
     end = HistoryEvent(event_type=EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
     end.activity_task_timed_out_event_attributes.scheduled_event_id = 5
-    end.activity_task_timed_out_event_attributes.failure.timeout_failure_info.timeout_type = timeout_type
-    said = await ended(start, end)
+    end.activity_task_timed_out_event_attributes.retry_state = RetryState.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED
+    if timeout_type is not None:
+        end.activity_task_timed_out_event_attributes.failure.timeout_failure_info.timeout_type = timeout_type
+    said = await ended(event, end)
     assert said is not None
-    assert said.error == f"did not complete {within}: is activity pay registered, its task queue polled?"
+    assert said.outcome is Outcome.TIMED_OUT
+    assert said.error.startswith(error)
 
 
 async def test_a_start_that_was_refused_is_a_failure() -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import ContinueAsNewInitiator, EventType, HistoryEventFilterType, TimeoutType
+from temporalio.api.enums.v1 import ContinueAsNewInitiator, EventType, HistoryEventFilterType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
@@ -24,6 +24,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import (
     CancelledError,
     ChildWorkflowError,
+    RetryState,
     TerminatedError,
     TimeoutError,
     WorkflowAlreadyStartedError,
@@ -31,7 +32,7 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_fanout.results import Outcome
-from temporal_fanout.wire.outcome import Ended, out_of_time, root_cause
+from temporal_fanout.wire.outcome import Ended, Limits, root_cause
 from temporal_fanout.wire.starts import ACTIVITY
 
 _PAGE = 1000
@@ -119,25 +120,22 @@ class Begun:
         if self.end.is_start_failure:
             error = WorkflowAlreadyStartedError(self.id, self.type)
         elif outcome is Outcome.TIMED_OUT:
-            error = TimeoutError("Timeout", type=None, last_heartbeat_details=[])
+            error = await self._timed_out(attributes, converter)
         elif outcome is Outcome.CANCELLED:
             error = CancelledError("Cancelled")
         elif outcome is Outcome.TERMINATED:
             error = TerminatedError("Terminated")
         else:
             error = _as_child_error(await _exception(attributes.failure, converter))
-        return root_cause(error, self._timed_out())
+        return root_cause(error, self.type, Limits.of(self.attributes))
 
-    def _timed_out(self) -> str:
-        start = self.attributes
-        if self.is_activity:
-            failure = getattr(self.end and self.end.attributes, "failure", Failure())
-            is_attempt = failure.timeout_failure_info.timeout_type == TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
-            limits = [start.start_to_close_timeout if is_attempt else start.schedule_to_close_timeout]
-        else:
-            limits = [start.workflow_execution_timeout, start.workflow_run_timeout]
-        given = [limit.ToTimedelta().total_seconds() for limit in limits]
-        return out_of_time(self.type, min((s for s in given if s), default=None))
+    async def _timed_out(self, end: Any, converter: DataConverter) -> BaseException:
+        """The error that its parent has: which limit it was, and whether it could have been tried again."""
+        retry_state = RetryState(end.retry_state) if end.retry_state else None
+        timeout: BaseException = TimeoutError("Timed out", type=None, last_heartbeat_details=[])
+        if self.is_activity and end.failure.HasField("timeout_failure_info"):
+            timeout = await _exception(end.failure, converter)
+        return _as_child_error(timeout, retry_state)
 
 
 class Events:
@@ -323,11 +321,11 @@ def _bare(failure: Failure) -> Failure:
         layer = layer.cause
 
 
-def _as_child_error(error: BaseException) -> BaseException:
+def _as_child_error(error: BaseException, retry_state: RetryState | None = None) -> BaseException:
     """As a parent sees the error of its child: `root_cause` takes off one layer."""
     seen = ChildWorkflowError(
         "", namespace="", workflow_id="", run_id="", workflow_type="",
-        initiated_event_id=0, started_event_id=0, retry_state=None,
+        initiated_event_id=0, started_event_id=0, retry_state=retry_state,
     )  # fmt: skip
     seen.__cause__ = error
     return seen
