@@ -1,4 +1,4 @@
-// A parent, a child and an activity as they are written in Go, and a worker for them that works until its input ends.
+// A parent, children and activities as they are written in Go, and a worker for them that works until its input ends.
 package main
 
 import (
@@ -69,6 +69,18 @@ func handle(parent string, order Order, data []byte) (string, error) {
 	return fmt.Sprintf("%s %x", order.Customer, sha256.Sum256(data)), nil
 }
 
+// GoNotify returns no result, only whether it failed: as told by its item, unless it is run by a retry.
+func GoNotify(ctx workflow.Context, order Order) error {
+	_, err := handle(workflow.GetInfo(ctx).ParentWorkflowExecution.ID, order, nil)
+	return err
+}
+
+// GoRecord does the same as an activity.
+func GoRecord(ctx context.Context, order Order) error {
+	_, err := handle(activity.GetInfo(ctx).WorkflowExecution.ID, order, nil)
+	return err
+}
+
 func blob(n int) []byte {
 	data := make([]byte, 300)
 	for i := range data {
@@ -87,7 +99,9 @@ func main() {
 	w := worker.New(c, os.Args[2], worker.Options{})
 	w.RegisterWorkflow(GoParent)
 	w.RegisterWorkflow(GoOrder)
+	w.RegisterWorkflow(GoNotify)
 	w.RegisterActivity(GoCharge)
+	w.RegisterActivity(GoRecord)
 	if err := w.Start(); err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-"""Results and retry of a parent written with Temporal's Go SDK, which knows nothing of this package."""
+"""Parents, children and activities written with Temporal's Go SDK, which knows nothing of this package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from temporal_fanout import retry
 from temporal_fanout.process.devserver import DevServer
+from tests import workflows as w
 from tests.conftest import working
 from tests.needs import needs
 from tests.processes import a_queue, fanout
@@ -81,3 +83,22 @@ async def test_a_parent_in_go_is_listed_and_retried(program: Path, server: DevSe
             for n, order in enumerate(orders)
         ]
         assert sorted(row["result"] for row in rows) == sorted(expected * 2)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("shard_size", [200, 2], ids=["flat", "shards"])
+@pytest.mark.parametrize("work", ["GoNotify", "activity:GoRecord"])
+async def test_go_work_without_a_result_completes(
+    program: Path, server: DevServer, client: Client, work: str, shard_size: int
+) -> None:
+    """A function in Go that returns only an error has the result null: in a run, in shards, and in a retry."""
+    orders = [{"customer": f"c-{n}", "fails": n == 3} for n in range(5)]
+    async with go_worker(program, server.address) as queue, working(client) as bench:
+        handle = await bench.start(w.Anything.run, work, orders, {"task_queue": queue, "shard_size": shard_size})
+        result = await handle.result()
+        assert result["outcomes"] == {"completed": 4, "failed": 1}
+        assert [entry["result"] for entry in result["successful_results"]] == [None] * 4
+        again = await retry(client, handle.id, task_queue=bench.task_queue)
+        retried = await again.result()
+        assert retried["outcomes"] == {"completed": 1}
+        assert [entry["result"] for entry in retried["successful_results"]] == [None]
