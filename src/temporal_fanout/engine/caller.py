@@ -24,7 +24,7 @@ from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.results import Outcome
-from temporal_fanout.wire.outcome import Ended, out_of_time, root_cause
+from temporal_fanout.wire.outcome import Ended, Limits, root_cause
 from temporal_fanout.wire.protocol import StartOptions
 from temporal_fanout.wire.starts import (
     ACTIVITY,
@@ -59,6 +59,7 @@ class Caller:
         self._work = work
         self._name = work.removeprefix(ACTIVITY)
         self._is_activity = work.startswith(ACTIVITY)
+        self._limits = Limits.of_options(options)
         self._args = [RawValue(arg) for arg in args]
         self._memo = {key: RawValue(value) for key, value in memo.items()}
         self._retry = retry_policy(options.retry)
@@ -85,7 +86,7 @@ class Caller:
         try:
             raw = await (self._activity(id, args) if self._is_activity else self._child(id, args))
         except FailureError as error:
-            return root_cause(error, out_of_time(self._work, self._options.timeout))
+            return root_cause(error, self._work, self._limits)
         return completed(raw)
 
     def size(self, item: Payload) -> int:
@@ -169,7 +170,7 @@ class RecordedCaller(Caller):
                 else self._recorded_child(id, start)
             )
         except FailureError as error:
-            return root_cause(error, out_of_time(work_of(start), _limit(start)))
+            return root_cause(error, work_of(start), Limits.of(start))
         return completed(raw)
 
     async def _recorded_child(
@@ -268,11 +269,3 @@ def _start_in(item: Payload) -> Start:
         return from_item(item)
     except (ValueError, TypeError, DecodeError):
         raise InvalidInput("items: are no recorded starts, which only the history source gives") from None
-
-
-def _limit(start: Start) -> float | None:
-    if isinstance(start, ActivityTaskScheduledEventAttributes):
-        limit = span(start.schedule_to_close_timeout)
-    else:
-        limit = span(start.workflow_execution_timeout)
-    return limit.total_seconds() if limit else None

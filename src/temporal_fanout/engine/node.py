@@ -37,6 +37,7 @@ from temporal_fanout.engine.units import Item, Range, Rest, Units
 from temporal_fanout.results import FanOutStopped, Outcome, SourceFailed, ToleratedFailureExceeded
 from temporal_fanout.wire.outcome import Ended, root_cause
 from temporal_fanout.wire.protocol import (
+    SHARD_WORKFLOW,
     Carried,
     HeldSpec,
     ReportMessage,
@@ -344,7 +345,7 @@ class Node:
             result, payloads = await self.shards.run(spec, carried.packed())
         except (FailureError, asyncio.CancelledError) as error:
             count = self.shards.lending.ended(spec.id)
-            ended = root_cause(error, "it was closed before its end")
+            ended = root_cause(error, SHARD_WORKFLOW)
             message = f"shard {spec.id} was lost with the outcomes of its {count} items: {ended.error}"
             self.tally.failed(spec.start, None, Ended(ended.outcome, error=message, type=ended.type), count)
         else:

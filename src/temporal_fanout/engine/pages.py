@@ -15,9 +15,13 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.source import HEARTBEAT, PAGE_BYTES, READ_FILE, READ_HISTORY, PageRequest
-from temporal_fanout.wire.outcome import root_cause
+from temporal_fanout.wire.outcome import Limits, root_cause
 from temporal_fanout.wire.payloads import encode, from_json, is_packed, to_json, unpack
 from temporal_fanout.wire.protocol import SourceSpec
+from temporal_fanout.wire.starts import ACTIVITY
+
+ATTEMPTS = 5
+"""Of one page, at most."""
 
 
 class SourceError(Exception):
@@ -81,6 +85,7 @@ class Pages:
         """The page, and its items where they are payloads."""
         source = self._source
         timeout = timedelta(seconds=source.timeout)
+        heartbeat = min(HEARTBEAT, timeout) if source.activity in (READ_FILE, READ_HISTORY) else None
         try:
             raw: RawValue | None = await workflow.execute_activity(
                 source.activity,
@@ -88,14 +93,15 @@ class Pages:
                 task_queue=source.task_queue,
                 result_type=RawValue,
                 schedule_to_close_timeout=timeout,
-                heartbeat_timeout=min(HEARTBEAT, timeout) if source.activity in (READ_FILE, READ_HISTORY) else None,
-                retry_policy=RetryPolicy(maximum_attempts=5),
+                heartbeat_timeout=heartbeat,
+                retry_policy=RetryPolicy(maximum_attempts=ATTEMPTS),
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise asyncio.CancelledError from None
-            seconds = f"no answer within {timeout.total_seconds():g} s: is it registered, and its task queue polled?"
-            cause = root_cause(error, seconds)
+            silent = None if heartbeat is None else heartbeat.total_seconds()
+            limits = Limits(source.timeout, heartbeat=silent, maximum_attempts=ATTEMPTS)
+            cause = root_cause(error, ACTIVITY + source.activity, limits)
             if cause.type == "InvalidInput":
                 raise InvalidInput(cause.error) from None
             raise SourceError(f"{self._name} failed: {cause.error}") from None

@@ -55,7 +55,7 @@ class Runner:
         try:
             ended = await self._caller.call(id, payload)
         except asyncio.CancelledError as error:
-            ended = root_cause(error, "")
+            ended = root_cause(error)
         del self._open[index]
         self._cancelled.discard(index)
         self._told(index, payload, id, ended, workflow.time() - began)

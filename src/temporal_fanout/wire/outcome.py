@@ -21,8 +21,8 @@ from temporalio.exceptions import (
     WorkflowAlreadyStartedError,
 )
 
-from temporal_fanout.options import FanOutOptions
 from temporal_fanout.results import Outcome
+from temporal_fanout.wire.protocol import StartOptions
 from temporal_fanout.wire.starts import ACTIVITY, Start, span
 
 ERROR_BYTES = 2000
@@ -76,11 +76,10 @@ class Limits:
         return self.attempt is not None and (self.whole is None or self.attempt < self.whole)
 
     @classmethod
-    def of_options(cls, options: FanOutOptions) -> Limits:
+    def of_options(cls, options: StartOptions) -> Limits:
         """Those of the items of a fan-out."""
-        heartbeat = options.heartbeat_timeout.total_seconds() if options.heartbeat_timeout else None
-        attempts = options.retry.maximum_attempts
-        return cls(options.timeout.total_seconds(), heartbeat=heartbeat, maximum_attempts=attempts)
+        attempts = options.retry["maximum_attempts"]
+        return cls(options.timeout, heartbeat=options.heartbeat_timeout, maximum_attempts=attempts)
 
     @classmethod
     def of(cls, start: Start) -> Limits:
