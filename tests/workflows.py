@@ -288,6 +288,18 @@ async def gauged(item: list[Any]) -> float:
 
 
 @activity.defn
+async def gathered(item: list[Any]) -> int:
+    """Ends once as many of its group as its item says have been at work at once, here, at any speed; or in a minute."""
+    group, wanted = str(item[0]), int(item[1])
+    with GAUGE.entered(group):
+        for _ in range(3000):
+            if GAUGE.most[group] >= wanted:
+                break
+            await asyncio.sleep(0.02)
+    return GAUGE.most[group]
+
+
+@activity.defn
 async def sleep(seconds: float) -> None:
     while seconds > 0:
         activity.heartbeat()
@@ -330,4 +342,4 @@ WORKFLOWS: list[type] = [
     Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe, Sleep,
     Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
-ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, sleep, silent, numbers, double_any]
+ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, gathered, sleep, silent, numbers, double_any]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic
 
 from temporalio.exceptions import ApplicationError
+from typing_extensions import TypeVar
+
+T = TypeVar("T", default=Any)
 
 
 class Outcome(StrEnum):
@@ -27,26 +30,36 @@ class Failure:
     index: int
     """Place in the input, from 0."""
     value: Any
-    """The item, as JSON."""
+    """The item: the value that was given, or as a source has it."""
     outcome: Outcome
     error: str
     """The message of the root cause: of the activity's error where that is the cause."""
     type: str
     """The `type` of an `ApplicationError`, else the name of the error's class."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"value": self.value, "error": self.error, "type": self.type}
+
 
 @dataclass(frozen=True)
-class Completed:
+class Completed(Generic[T]):
     """An item that completed."""
 
     index: int
+    """Place in the input, from 0."""
     value: Any
-    result: Any
-    """As JSON; what is not JSON is `{"encoding": …, "size": bytes}`: the history has it whole."""
+    """The item: the value that was given, or as a source has it."""
+    result: T
+    """What its work returned, decoded when it is first looked at. Raises `InvalidInput` where it is of another type."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form; what is not JSON of it is `{"encoding": …, "size": bytes}`: the history has it whole."""
+        return {"value": self.value, "result": self.result}
 
 
 @dataclass
-class FanOutResult:
+class FanOutResult(Generic[T]):
     """What became of every item, in the order of the input.
 
     The counts are always whole; `completed` and `failed` are cut at `max_result_bytes`, and `truncated` says so.
@@ -55,7 +68,7 @@ class FanOutResult:
     total_children: int
     outcomes: dict[Outcome, int]
     """Items by outcome; together `total_children`."""
-    completed: list[Completed]
+    completed: list[Completed[T]]
     failed: list[Failure]
     truncated: bool = False
 
@@ -83,8 +96,8 @@ class FanOutResult:
         """The JSON form: the six keys that never change, then more."""
         return {
             "total_children": self.total_children,
-            "successful_results": [{"value": c.value, "result": c.result} for c in self.completed],
-            "failed_children": [{"value": f.value, "error": f.error, "type": f.type} for f in self.failed],
+            "successful_results": [one.to_dict() for one in self.completed],
+            "failed_children": [one.to_dict() for one in self.failed],
             "success_count": self.success_count,
             "failure_count": self.failure_count,
             "success_rate": self.success_rate,
@@ -112,9 +125,9 @@ class FanOutResult:
 class FanOutStopped(ApplicationError):
     """The run was stopped before its end; `result` is what became of every item so far."""
 
-    result: FanOutResult
+    result: FanOutResult[Any]
 
-    def __init__(self, message: str, type: str, result: FanOutResult) -> None:
+    def __init__(self, message: str, type: str, result: FanOutResult[Any]) -> None:
         super().__init__(message, result.summary(), type=type, non_retryable=True)
         self.result = result
 

@@ -143,10 +143,12 @@ async def test_a_terminated_shard_is_the_outcome_of_its_items(bench: Bench, clie
     assert "was lost with the outcomes of its 2 items" in result["failed_children"][0]["error"]
 
 
-async def test_a_childs_id_that_is_taken_is_an_outcome(bench: Bench, client: Client) -> None:
-    """A workflow that is open under a child's id is not taken for the child."""
+async def test_an_item_whose_id_is_taken_runs_under_another(bench: Bench, client: Client) -> None:
+    """A workflow that is open under a child's id is not taken for the child, and does not keep the item from running."""
     taken = await bench.start(w.Sleep.run, 600, id="taken-parent.0")
+    also_taken = await bench.start(w.Sleep.run, 600, id="taken-parent.0.a2")
     result = await bench.run(w.Anything.run, "Echo", [1, 2], {}, id="taken-parent")
-    assert result["outcomes"] == {"completed": 1, "failed": 1}
-    assert "a workflow with the id taken-parent.0 is open" in result["failed_children"][0]["error"]
+    assert result["outcomes"] == {"completed": 2}
+    assert (await client.get_workflow_handle("taken-parent.0.a3").describe()).parent_id == "taken-parent"
     await taken.terminate()
+    await also_taken.terminate()

@@ -17,9 +17,9 @@ from tests.gauge import GAUGE
 async def test_the_limit_is_kept_and_reached(bench: Bench, shard_size: int) -> None:
     """Items in flight never exceed max_concurrency, and reach it, in one node, in shards and in shards of shards."""
     group = uuid.uuid4().hex
-    items = [[group, 0.15]] * 200 if shard_size == 200 else [[group, 0.15]] * 330
+    items = [[group, 20]] * (100 if shard_size == 200 else 165)
     options = {"max_concurrency": 20, "shard_size": shard_size}
-    result = await bench.run(w.Anything.run, "activity:gauged", items, options)
+    result = await bench.run(w.Anything.run, "activity:gathered", items, options)
     assert result["outcomes"] == {"completed": len(items)}
     assert GAUGE.most[group] == 20
 

@@ -9,7 +9,6 @@ import pytest
 from temporalio.common import RetryPolicy
 
 from temporal_fanout import Failure, FanOutOptions, FanOutResult, InvalidInput, Outcome, Source
-from temporal_fanout.engine.tally import Tally
 from temporal_fanout.results import Completed
 
 
@@ -132,19 +131,3 @@ def test_the_json_result_starts_with_the_seed_shape() -> None:
     assert (result.success_count, result.failure_count, result.not_started_count) == (1, 1, 2)
     assert given["success_rate"] == 0.25
     assert given["outcomes"] == {"completed": 1, "timed_out": 1, "not_started": 2}
-
-
-def test_a_tally_keeps_its_counts_when_it_runs_out_of_room() -> None:
-    """Merged from shard to run, counts are whole and entries are cut; the result says so."""
-    shard = Tally(500)
-    for index in range(10):
-        shard.completed(index, index, "x" * 60, 60)
-    run = Tally(1000)
-    run.failed(Failure(99, 1, Outcome.FAILED, "e", "T"), 1)
-    run.merge(shard.to_wire(None), 500)
-    result = run.result()
-    assert result.outcomes[Outcome.COMPLETED] == 10
-    assert result.total_children == 11
-    assert result.truncated
-    assert [c.index for c in result.completed] == [0, 1, 2, 3, 4]
-    assert run.failures == 1

@@ -7,22 +7,22 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.engine import telemetry
 from temporal_fanout.engine.caller import start_overhead
 from temporal_fanout.engine.control import Control
+from temporal_fanout.engine.decoded import result_of
 from temporal_fanout.engine.loading import Loader
 from temporal_fanout.engine.node import Node
 from temporal_fanout.engine.pages import Pages, SourceError, Survey
 from temporal_fanout.engine.tally import Tally
 from temporal_fanout.metrics import RECORDER
 from temporal_fanout.options import FanOutOptions
-from temporal_fanout.results import Completed, Failure, FanOutResult, FanOutStopped, Outcome, SourceFailed
+from temporal_fanout.results import FanOutResult, FanOutStopped, SourceFailed
 from temporal_fanout.results import ToleratedFailureExceeded as ToleratedFailureExceeded
 from temporal_fanout.source import Source
-from temporal_fanout.wire.payloads import ITEM_BYTES, LIST_BYTES, START_BYTES, Items, as_json, encode
+from temporal_fanout.wire.payloads import ITEM_BYTES, LIST_BYTES, START_BYTES, Items, encode
 from temporal_fanout.wire.protocol import Carried, ShardSpec, SourceSpec, StartOptions
 from temporal_fanout.wire.starts import ACTIVITY, name_of, result_type_of
 from temporal_fanout.wire.tuning import TUNING, VERSION
@@ -39,7 +39,7 @@ async def fan_out(
     options: FanOutOptions | None = None,
     *,
     result_type: Any = None,
-) -> FanOutResult:
+) -> FanOutResult[Any]:
     """Runs `work` once for every item, under limits, and returns what became of each.
 
     `work` is a child workflow (class, run method or name) or an activity (function, or `activity:NAME`). `items` is a
@@ -60,13 +60,13 @@ async def fan_out(
     try:
         spec, carried, survey = await _root(name_of(work), items, options, control.name_for(options.name))
     except SourceError as error:
-        raise SourceFailed(error.message, SourceFailed.__name__, _result(Tally(0), None, None)) from None
+        raise SourceFailed(error.message, SourceFailed.__name__, result_of(Tally(0), None, None)) from None
     node = Node(spec, carried, control, is_shard=False, survey=survey)
     try:
         tally = await node.run()
     finally:
         control.end(spec.name)
-    result = _result(tally, carried.items if isinstance(carried.items, Items) else None, hint)
+    result = result_of(tally, carried.items if isinstance(carried.items, Items) else None, hint)
     if node.stop is not None:
         counts = (
             f"{result.success_count} completed, {result.failure_count} failed, {result.not_started_count} not started"
@@ -168,46 +168,3 @@ def _start_options(options: FanOutOptions) -> StartOptions:
         priority=options.priority,
         parent_close_policy=options.parent_close_policy,
     )
-
-
-# -- what comes out
-
-
-def _result(tally: Tally, items: Items | None, hint: Any) -> FanOutResult:
-    """`items` are those of the list that was given, as the values that they are."""
-
-    def value(index: int, payload: Payload | None) -> Any:
-        return items.value(index) if items is not None and payload is not None else _decoded(payload)
-
-    return FanOutResult(
-        total_children=tally.finished,
-        outcomes={outcome: tally.outcomes.get(outcome, 0) for outcome in Outcome},
-        completed=[
-            Completed(one.index, value(one.index, one.value), _typed(one.index, one.result, hint))
-            for one in tally.completed_items
-        ],
-        failed=[
-            Failure(one.index, value(one.index, one.value), one.outcome, one.error, one.type)
-            for one in tally.failed_items
-        ],
-        truncated=tally.truncated,
-    )
-
-
-def _typed(index: int, payload: Payload | None, hint: Any) -> Any:
-    if payload is None or hint is None:
-        return _decoded(payload)
-    try:
-        return workflow.payload_converter().from_payload(payload, hint)
-    except Exception as error:  # whatever the user's converter raises
-        raise InvalidInput(f"result_type: the result of item {index} cannot be decoded as {hint}: {error}") from None
-
-
-def _decoded(payload: Payload | None) -> Any:
-    """A payload whose type is not known; what cannot be decoded is shown."""
-    if payload is None:
-        return None
-    try:
-        return workflow.payload_converter().from_payload(payload)
-    except Exception:  # whatever the user's converter raises
-        return as_json(payload)

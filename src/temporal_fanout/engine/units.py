@@ -116,10 +116,13 @@ class Units:
         """Makes ranges of `size` of the items that were never started: this history has no room for them."""
         items = [unit for unit in self._units if isinstance(unit, Item) and not unit.again]
         others = [unit for unit in self._units if not isinstance(unit, Item) or unit.again]
-        ranges: list[Range] = []
-        for at in range(0, len(items), size):
-            part = items[at : at + size]
-            ranges.append(Range(part[0].index, len(part), [item.payload for item in part]))
+        parts: list[list[Item]] = []
+        for item in items:
+            if parts and len(parts[-1]) < size and parts[-1][-1].index + 1 == item.index:
+                parts[-1].append(item)
+            else:
+                parts.append([item])
+        ranges = [Range(part[0].index, len(part), [item.payload for item in part]) for part in parts]
         again = [unit for unit in others if isinstance(unit, Item)]
         self._units = deque([*again, *ranges, *(unit for unit in others if not isinstance(unit, Item))])
 
