@@ -144,7 +144,7 @@ async def test_a_terminated_shard_is_the_outcome_of_its_items(bench: Bench, clie
 
 
 async def test_an_item_whose_id_is_taken_runs_under_another(bench: Bench, client: Client) -> None:
-    """A workflow that is open under a child's id is not taken for the child, and does not keep the item from running."""
+    """A workflow that is open under a child's id is not taken for the child, nor keeps the item from running."""
     taken = await bench.start(w.Sleep.run, 600, id="taken-parent.0")
     also_taken = await bench.start(w.Sleep.run, 600, id="taken-parent.0.a2")
     result = await bench.run(w.Anything.run, "Echo", [1, 2], {}, id="taken-parent")
