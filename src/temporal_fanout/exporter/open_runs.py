@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.histories.run import RunHistory
 from temporal_fanout.operations.progress import Progress, progress
 
@@ -73,7 +74,10 @@ class OpenRun:
         self._ask_in -= 1
         if self._ask_in > 0:
             return []
-        answers = list((await progress(client, self.workflow_id, self.run_id)).values())
+        try:
+            answers = list((await progress(client, self.workflow_id, self.run_id)).values())
+        except InvalidInput:  # the answer is encrypted
+            answers = []
         self._silent = 0 if answers else self._silent + 1
         self._ask_in = min(2 ** max(0, self._silent - 1), _LOOKS_APART)
         return answers

@@ -84,7 +84,8 @@ async def start_or_attach(
 async def follow(client: Client, handle: WorkflowHandle[Any, Any], task_queue: str, watcher: Watcher) -> Any:
     """Waits for the end of a run, telling how it goes; returns its result.
 
-    Raises `WorkflowFailureError` when the run did, and `NoServer` when the server was away for too long.
+    Raises `WorkflowFailureError` when the run did, `NoServer` when the server was away for too long, and `InvalidInput`
+    for a result that is encrypted and that the client cannot read.
     """
     result = asyncio.create_task(_result(handle, watcher))
     silent, pause = 0, _FIRST_LOOK_SECONDS
@@ -94,7 +95,11 @@ async def follow(client: Client, handle: WorkflowHandle[Any, Any], task_queue: s
             pause = _LOOK_SECONDS
             if result.done():
                 break
-            answers = await progress(client, handle.id, handle.result_run_id)
+            try:
+                answers = await progress(client, handle.id, handle.result_run_id)
+            except InvalidInput as error:  # its answers cannot be read: only its end will be seen
+                watcher.note(error.message)
+                return await result
             for answer in answers.values():
                 watcher.progress(answer)
             silent = 0 if answers else silent + 1
@@ -112,6 +117,10 @@ async def _result(handle: WorkflowHandle[Any, Any], watcher: Watcher) -> Any:
         asked = loop.time()
         try:
             return await handle.result()
+        except KeyError as error:  # the SDK knows no converter for it
+            raise InvalidInput(
+                f"{handle.id}: has completed, but its result is encrypted: connect with the run's data converter"
+            ) from error
         except RPCError as error:
             if error.status not in _LOST:
                 raise

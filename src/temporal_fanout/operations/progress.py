@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
+from temporal_fanout.operations.ask import query
 from temporal_fanout.wire.protocol import PROGRESS
 
-_TIMEOUT = timedelta(seconds=5)
+_SECONDS = 5.0
 
 
 @dataclass
@@ -51,7 +51,10 @@ class Progress:
 
 
 async def progress(client: Client, workflow_id: str, run_id: str | None = None) -> dict[str, Progress]:
-    """The progress of each fan-out of a run, by name; empty where its worker does not answer now."""
+    """The progress of each fan-out of a run, by name; empty where its worker does not answer now.
+
+    Raises `InvalidInput` where an answer is encrypted and the client cannot read it.
+    """
     answer = await _ask(client, workflow_id, run_id) or {}
     result = {}
     for name, own in answer.items():
@@ -76,7 +79,7 @@ async def _ask(client: Client, workflow_id: str, run_id: str | None = None) -> d
     """The answer; none where there is none in time."""
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     try:
-        answer: dict[str, Any] = await handle.query(PROGRESS, rpc_timeout=_TIMEOUT)
+        answer: dict[str, Any] = await query(handle, PROGRESS, _SECONDS)
     except (RPCError, WorkflowQueryFailedError):
         return None
     return answer

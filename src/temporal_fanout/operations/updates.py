@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowQueryFailedError, WorkflowUpdateFailedError
@@ -12,11 +11,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_fanout.checks import InvalidInput
+from temporal_fanout.operations import ask
 from temporal_fanout.wire.protocol import HELD, PROGRESS, RETRY, SKIP
 
 ANSWER_SECONDS = 30.0
 """How long an update may take: a worker has to run the workflow, and open shards have to hear of it."""
 _BEGIN_SECONDS = 10.0
+_QUERY_SECONDS = 10.0
 
 
 async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -> Any:
@@ -30,7 +31,7 @@ async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -
     while True:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await client.get_workflow_handle(workflow_id).execute_update(what, given)
+                return await ask.update(client.get_workflow_handle(workflow_id), what, given)
         except TimeoutError:
             raise InvalidInput(
                 f"{workflow_id}: has not answered for {ANSWER_SECONDS:.0f} s: does a worker poll its task queue?"
@@ -68,8 +69,8 @@ _NO_ANSWER = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatu
 
 async def _held_by(client: Client, workflow_id: str) -> list[dict[str, Any]]:
     handle = client.get_workflow_handle(workflow_id)
-    held = await handle.query(HELD, rpc_timeout=timedelta(seconds=10))
-    progress = await handle.query(PROGRESS, rpc_timeout=timedelta(seconds=10))
+    held = await ask.query(handle, HELD, _QUERY_SECONDS)
+    progress = await ask.query(handle, PROGRESS, _QUERY_SECONDS)
     found = [{"name": name, "workflow_id": workflow_id} | item for name, items in held.items() for item in items]
     shards = [shard for one in progress.values() for shard in one["open_shards"]]
     for items in await asyncio.gather(*(_held_by_shard(client, shard) for shard in shards)):
