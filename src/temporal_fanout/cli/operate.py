@@ -15,7 +15,8 @@ from temporalio.client import Client
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import Format, counted, note, out, print_json
 from temporal_fanout.cli.run import PATIENCE_SECONDS, parse_json, with_client
-from temporal_fanout.operations.progress import Progress, progress
+from temporal_fanout.operations.failing import Told, failing
+from temporal_fanout.operations.progress import Progress, progress, silent_in
 from temporal_fanout.operations.updates import check_is_there, held_items, release, update
 from temporal_fanout.process.exit import ExitCode
 from temporal_fanout.wire.protocol import ABORT, PAUSE, RESIZE, RESUME
@@ -40,15 +41,20 @@ def show_progress(
 
     async def show(client: Client) -> int:
         rates: dict[str, _Rate] = {}
+        told = Told()
         while True:
             now = await progress(client, id)
-            if not now and not rates:
+            found = await failing(client, silent_in(id, now))
+            for line in told.news(found, id):
+                note(line)
+            if not now and not rates and not (watch and found):
                 await check_is_there(client, id)
-                note(f"{id} has no fan-out, or no worker answers for it: does one poll its task queue?")
+                if not found:
+                    note(f"{id} has no fan-out, or no worker answers for it: does one poll its task queue?")
                 return ExitCode.WRONG_INPUT
             for name, one in now.items():
                 _print_progress(name, one, rates.setdefault(name, _Rate()).seen(one), output)
-            if not watch or not now or all(one.finished >= one.total for one in now.values()):
+            if not watch or (not now and not found) or (now and all(one.finished >= one.total for one in now.values())):
                 return ExitCode.DONE
             await asyncio.sleep(_LOOK_SECONDS)
 

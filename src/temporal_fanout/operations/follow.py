@@ -18,7 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.operations.connect import NoServer
-from temporal_fanout.operations.progress import Progress, progress
+from temporal_fanout.operations.failing import Told, failing
+from temporal_fanout.operations.progress import Progress, progress, silent_in
 
 INPUT_BYTES = 2 * 1024 * 1024
 """Of a workflow's input, at most, as the server has it."""
@@ -82,13 +83,13 @@ async def start_or_attach(
 
 
 async def follow(client: Client, handle: WorkflowHandle[Any, Any], task_queue: str, watcher: Watcher) -> Any:
-    """Waits for the end of a run, telling how it goes; returns its result.
+    """Waits for the end of a run, telling how it goes, and which of its workflow tasks fail; returns its result.
 
     Raises `WorkflowFailureError` when the run did, `NoServer` when the server was away for too long, and `InvalidInput`
     for a result that is encrypted and that the client cannot read.
     """
     result = asyncio.create_task(_result(handle, watcher))
-    silent, pause = 0, _FIRST_LOOK_SECONDS
+    silent, pause, told = 0, _FIRST_LOOK_SECONDS, Told()
     try:
         while not result.done():
             await asyncio.wait([result], timeout=pause)
@@ -102,7 +103,10 @@ async def follow(client: Client, handle: WorkflowHandle[Any, Any], task_queue: s
                 return await result
             for answer in answers.values():
                 watcher.progress(answer)
-            silent = 0 if answers else silent + 1
+            found = await failing(client, silent_in(handle.id, answers))
+            for line in told.news(found, handle.id):
+                watcher.note(line)
+            silent = 0 if answers or found else silent + 1
             if silent % 10 == 3 and not await _polled(client, task_queue):
                 watcher.note(f"no worker polls the task queue {task_queue}: start one with: fanout worker")
         return await result

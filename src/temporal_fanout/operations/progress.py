@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +32,13 @@ class Progress:
     seconds_at_work: float = field(default=0.0, compare=False)
     """Since its start, without its pauses."""
     outcomes: Counter[str] = field(default_factory=Counter)
-    silent_shards: int = 0
-    """Open shards that do not answer now, as when their worker has died: what they have done counts as waiting."""
+    silent: list[str] = field(default_factory=list)
+    """Ids of open shards that do not answer now, as when their worker has died: what they have done counts as
+    waiting."""
+
+    @property
+    def silent_shards(self) -> int:
+        return len(self.silent)
 
     @property
     def finished(self) -> int:
@@ -64,14 +70,20 @@ async def progress(client: Client, workflow_id: str, run_id: str | None = None) 
     return result
 
 
+def silent_in(workflow_id: str, answers: Mapping[str, Progress]) -> list[str]:
+    """Of a run and its open shards, those that did not answer: why, `failing` may know."""
+    return [id for one in answers.values() for id in one.silent] if answers else [workflow_id]
+
+
 async def _add(client: Client, sum: Progress, own: dict[str, Any]) -> None:
     sum.in_flight += own["in_flight"]
     sum.held += own["held"]
     sum.outcomes.update(own["outcomes"])
     answers = await asyncio.gather(*(_ask(client, shard) for shard in own["open_shards"]))
-    sum.silent_shards += answers.count(None)
-    for answer in filter(None, answers):
-        for shard in answer.values():
+    for id, answer in zip(own["open_shards"], answers, strict=True):
+        if answer is None:
+            sum.silent.append(id)
+        for shard in (answer or {}).values():
             await _add(client, sum, shard)
 
 

@@ -12,12 +12,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.operations import ask
+from temporal_fanout.operations.failing import Told, failing
 from temporal_fanout.wire.protocol import HELD, PROGRESS, RETRY, SKIP
 
 ANSWER_SECONDS = 30.0
 """How long an update may take: a worker has to run the workflow, and open shards have to hear of it."""
 _BEGIN_SECONDS = 10.0
 _QUERY_SECONDS = 10.0
+_TASK_FAILS = "Workflow Task in failed state"
+"""In the server's refusal of an update."""
 
 
 async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -> Any:
@@ -33,15 +36,16 @@ async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await ask.update(client.get_workflow_handle(workflow_id), what, given)
         except TimeoutError:
-            raise InvalidInput(
-                f"{workflow_id}: has not answered for {ANSWER_SECONDS:.0f} s: does a worker poll its task queue?"
-            ) from None
+            reason = f"has not answered for {ANSWER_SECONDS:.0f} s: does a worker poll its task queue?"
+            raise await _silent(client, workflow_id, reason) from None
         except WorkflowUpdateFailedError as error:
             message = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
             not_yet = "no fan-out has begun" in message or (what in message and "not" in message)
             if not not_yet or asyncio.get_running_loop().time() > until:
                 raise InvalidInput(f"{workflow_id}: {message}") from None
         except RPCError as error:
+            if _TASK_FAILS in error.message:
+                raise await _silent(client, workflow_id, "its workflow task fails") from None
             raise _missing(workflow_id, error) or error from None
         await asyncio.sleep(0.5)
 
@@ -55,10 +59,12 @@ async def held_items(client: Client, workflow_id: str) -> list[dict[str, Any]]:
     try:
         found = await _held_by(client, workflow_id)
     except WorkflowQueryFailedError as error:
-        raise InvalidInput(f"{workflow_id}: fans nothing out, or its worker lacks the FanOutPlugin: {error}") from None
+        reason = f"fans nothing out, or its worker lacks the FanOutPlugin: {error}"
+        raise await _silent(client, workflow_id, reason) from None
     except RPCError as error:
         if error.status in _NO_ANSWER:
-            raise InvalidInput(f"{workflow_id}: no worker answers for it: does one poll its task queue?") from None
+            reason = "no worker answers for it: does one poll its task queue?"
+            raise await _silent(client, workflow_id, reason) from None
         raise _missing(workflow_id, error) or error from None
     return sorted(found, key=lambda item: (item["name"], item["index"]))
 
@@ -115,6 +121,12 @@ async def check_is_there(client: Client, workflow_id: str) -> None:
         await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
         raise _missing(workflow_id, error) or error from None
+
+
+async def _silent(client: Client, workflow_id: str, reason: str) -> InvalidInput:
+    """Why it does not answer: for a workflow task that fails, or else for this reason."""
+    lines = Told().news(await failing(client, [workflow_id]), workflow_id)
+    return InvalidInput(f"{workflow_id}: {lines[0] if lines else reason}")
 
 
 def _missing(workflow_id: str, error: RPCError) -> InvalidInput | None:
