@@ -33,6 +33,7 @@ from temporal_fanout.cli.output import (
 )
 from temporal_fanout.lab.scenarios import SCENARIOS
 from temporal_fanout.metrics import SCENARIO_MEMO
+from temporal_fanout.operations.attributes import check_search_attributes
 from temporal_fanout.operations.connect import connect
 from temporal_fanout.operations.follow import INPUT_BYTES, Watcher, follow, start_or_attach
 from temporal_fanout.operations.progress import Progress
@@ -108,6 +109,7 @@ def run(
     parent = workflow or parent_of(scenario)
 
     async def start(client: Client) -> int:
+        await check_search_attributes(client, limits_of(inputs).get("search_attributes") or {})
         return await run_and_report(client, inputs, id, parent, task_queue, output, scenario_name or scenario)
 
     return with_client(start, patience)
@@ -173,6 +175,11 @@ def read_input(
             f"{INPUT_BYTES // 1024**2}; have the worker read them: --source ADDRESS"
         )
     return inputs
+
+
+def limits_of(inputs: Sequence[Any]) -> dict[str, Any]:
+    """The options of a run among its inputs, as `read_input` gives them."""
+    return inputs[1] if len(inputs) > 1 else {}
 
 
 async def run_and_report(
