@@ -70,7 +70,11 @@ class Failing:
             return f"register it: temporal operator search-attribute create --name {found[1]} --type Keyword"
         if re.search(r"not registered|unable to find workflow type", self.message, re.IGNORECASE):
             if self.workflow_type in (SHARD_WORKFLOW, RETRY_WORKFLOW):
-                return f"give the worker of {self.task_queue} the FanOutPlugin"
+                else_where = ", or terminate the retry and let fanout retry run it, without --task-queue or --detach"
+                return (
+                    f"give the worker of {self.task_queue} the FanOutPlugin"
+                    f"{else_where if self.workflow_type == RETRY_WORKFLOW else ''}"
+                )
             return f"register it with the worker of {self.task_queue}, or start the run on another task queue"
         return "the run goes on once that is mended"
 

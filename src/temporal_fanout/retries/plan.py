@@ -51,6 +51,11 @@ class Plan:
         return sum(self.outcomes.values())
 
     @property
+    def own_queue(self) -> str:
+        """A task queue that no other run uses, for a worker that is there for this retry only."""
+        return self.id
+
+    @property
     def inputs(self) -> list[Any]:
         """What the retry's workflow is given."""
         work = self.work[0] if len(self.work) == 1 else _SEVERAL
