@@ -316,7 +316,7 @@ async def test_one_long_history_is_not_read_for_every_page(
         return await read_events(client, id, run_id)
 
     monkeypatch.setattr(history, "read_events", counting)
-    options = ["--options", '{"shard_size": 2}', "--max-concurrency", "8"]
+    options = ["--options", '{"shard_size": 2}', "--max-concurrency", "8", "--task-queue", bench.task_queue]
     _, result, _ = await retried(server, handle.id, *options)
     assert result["outcomes"] == {"failed": 40}
     assert 2 <= len(reads) < 10  # of 20 pages; those of the first shards may come in any order

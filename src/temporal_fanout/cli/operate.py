@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import deque
+from collections import defaultdict
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +17,8 @@ from temporal_fanout.cli.output import Format, counted, note, out, print_json
 from temporal_fanout.cli.run import PATIENCE_SECONDS, parse_json, with_client
 from temporal_fanout.operations.failing import Told, failing
 from temporal_fanout.operations.progress import Progress, progress, silent_in
-from temporal_fanout.operations.updates import check_is_there, held_items, release, update
+from temporal_fanout.operations.steady import Pace, Steady, seconds_left
+from temporal_fanout.operations.updates import held_items, is_running, release, update
 from temporal_fanout.process.exit import ExitCode
 from temporal_fanout.wire.protocol import ABORT, PAUSE, RESIZE, RESUME
 
@@ -28,8 +29,6 @@ Indexes = Annotated[list[int] | None, typer.Argument(metavar="[INDEX]...", help=
 All = Annotated[bool, typer.Option("--all", help="Every item that is held.")]
 
 _LOOK_SECONDS = 2.0
-_RATE_LOOKS = 6
-"""Looks of --watch over which the rate is taken: short enough to show what a resize does."""
 
 
 def show_progress(
@@ -40,21 +39,22 @@ def show_progress(
     """How far a run is: items by outcome, in flight, held and waiting, its rate and the time left."""
 
     async def show(client: Client) -> int:
-        rates: dict[str, _Rate] = {}
-        told = Told()
+        steady, told, paces = Steady(), Told(), defaultdict[str, Pace](Pace)
         while True:
-            now = await progress(client, id)
-            found = await failing(client, silent_in(id, now))
+            is_open = await is_running(client, id)
+            now = await progress(client, id, steady=steady)
+            found = await failing(client, silent_in(id, now)) if is_open else []
             for line in told.news(found, id):
                 note(line)
-            if not now and not rates and not (watch and found):
-                await check_is_there(client, id)
+            for name, one in now.items():
+                paces[name].look(time.monotonic(), one)
+                rate = paces[name].items_per_second
+                _print_progress(name, one, one.items_per_second if rate is None else rate, output)
+            if not now and not (watch and found):
                 if not found:
                     note(f"{id} has no fan-out, or no worker answers for it: does one poll its task queue?")
                 return ExitCode.WRONG_INPUT
-            for name, one in now.items():
-                _print_progress(name, one, rates.setdefault(name, _Rate()).seen(one), output)
-            if not watch or (not now and not found) or (now and all(one.finished >= one.total for one in now.values())):
+            if not (watch and is_open):
                 return ExitCode.DONE
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -155,20 +155,8 @@ def _asked(id: str, what: str, said: str, then: str, **given: Any) -> int:
     return with_client(ask, PATIENCE_SECONDS)
 
 
-class _Rate:
-    """Items a second: over the last looks where there were several, else since the run began."""
-
-    def __init__(self) -> None:
-        self._looks: deque[tuple[float, int]] = deque(maxlen=_RATE_LOOKS)
-
-    def seen(self, now: Progress) -> float | None:
-        self._looks.append((time.monotonic(), now.finished))
-        (first, before), (last, finished) = self._looks[0], self._looks[-1]
-        return (finished - before) / (last - first) if last - first > 1 else now.items_per_second
-
-
 def _print_progress(name: str, one: Progress, rate: float | None, output: Format) -> None:
-    left = (one.total - one.finished) / rate if rate else None
+    left = seconds_left(one, rate)
     if output is Format.JSON:
         print_json(
             {
@@ -179,6 +167,7 @@ def _print_progress(name: str, one: Progress, rate: float | None, output: Format
                 "held": one.held,
                 "waiting": one.waiting,
                 "silent_shards": one.silent_shards,
+                "is_stale": one.is_stale,
                 "paused": one.paused,
                 "stopped": one.stopped,
                 "max_concurrency": one.max_concurrency,
@@ -190,6 +179,7 @@ def _print_progress(name: str, one: Progress, rate: float | None, output: Format
     parts = [f"{one.finished} of {one.total} items: {counted(one.outcomes) or 'none ended'}"]
     parts += [f"{one.in_flight} in flight (at most {one.max_concurrency})", f"{one.waiting} waiting"]
     parts += [f"{one.held} held"] if one.held else []
+    parts += ["it does not answer now, so more has ended"] if one.is_stale else []
     parts += [f"{one.silent_shards} shards do not answer, so more has ended"] if one.silent_shards else []
     parts += ["paused"] if one.paused else []
     parts += [one.stopped] if one.stopped else []

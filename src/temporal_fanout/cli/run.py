@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ from temporal_fanout.metrics import SCENARIO_MEMO
 from temporal_fanout.operations.attributes import check_search_attributes
 from temporal_fanout.operations.connect import connect
 from temporal_fanout.operations.follow import INPUT_BYTES, Watcher, follow, start_or_attach
-from temporal_fanout.operations.progress import Progress
+from temporal_fanout.operations.steady import Pace, Progress, seconds_left, together
 from temporal_fanout.process import logs
 from temporal_fanout.process.exit import ExitCode, on_signals, unless
 from temporal_fanout.process.logs import Level
@@ -282,6 +282,7 @@ class RunBar:
     def __init__(self, held: str) -> None:
         self._held = held
         self._waited_for = 0
+        self._pace = Pace()
         self._live = sys.stderr.isatty()
         self._said = 0.0
         self._bar = Bar(
@@ -306,9 +307,13 @@ class RunBar:
         else:
             note(message)
 
-    def show(self, progress: Progress) -> None:
+    def show(self, answers: Mapping[str, Progress]) -> None:
+        progress = together(answers)
+        self._pace.look(time.monotonic(), progress)
+        seconds = seconds_left(progress, self._pace.items_per_second)
         failed = progress.finished - progress.outcomes["completed"]
         text = f"{progress.in_flight} in flight, {failed} failed" + (f", {progress.held} held" if progress.held else "")
+        text += f", about {seconds:.0f} s left" if seconds else ""
         self._bar.update(self._task, description=text, total=progress.total, completed=progress.finished)
         left = progress.held if progress.in_flight + progress.waiting == 0 else 0
         if left and left != self._waited_for:

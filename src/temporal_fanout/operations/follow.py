@@ -20,6 +20,7 @@ from temporal_fanout.checks import InvalidInput
 from temporal_fanout.operations.connect import NoServer
 from temporal_fanout.operations.failing import Told, failing
 from temporal_fanout.operations.progress import Progress, progress, silent_in
+from temporal_fanout.operations.steady import Steady
 
 INPUT_BYTES = 2 * 1024 * 1024
 """Of a workflow's input, at most, as the server has it."""
@@ -43,7 +44,8 @@ _LOST = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCo
 class Watcher:
     """Who is told how a run goes."""
 
-    progress: Callable[[Progress], None]
+    progress: Callable[[Mapping[str, Progress]], None]
+    """Given the progress of each fan-out, by name."""
     note: Callable[[str], None]
 
 
@@ -89,7 +91,7 @@ async def follow(client: Client, handle: WorkflowHandle[Any, Any], task_queue: s
     for a result that is encrypted and that the client cannot read.
     """
     result = asyncio.create_task(_result(handle, watcher))
-    silent, pause, told = 0, _FIRST_LOOK_SECONDS, Told()
+    silent, pause, told, steady = 0, _FIRST_LOOK_SECONDS, Told(), Steady()
     try:
         while not result.done():
             await asyncio.wait([result], timeout=pause)
@@ -97,16 +99,17 @@ async def follow(client: Client, handle: WorkflowHandle[Any, Any], task_queue: s
             if result.done():
                 break
             try:
-                answers = await progress(client, handle.id, handle.result_run_id)
+                answers = await progress(client, handle.id, handle.result_run_id, steady)
             except InvalidInput as error:  # its answers cannot be read: only its end will be seen
                 watcher.note(error.message)
                 return await result
-            for answer in answers.values():
-                watcher.progress(answer)
-            found = await failing(client, silent_in(handle.id, answers))
+            if answers:
+                watcher.progress(answers)
+            silent_ids = silent_in(handle.id, answers)
+            found = await failing(client, silent_ids)
             for line in told.news(found, handle.id):
                 watcher.note(line)
-            silent = 0 if answers or found else silent + 1
+            silent = silent + 1 if handle.id in silent_ids and not found else 0
             if silent % 10 == 3 and not await _polled(client, task_queue):
                 watcher.note(f"no worker polls the task queue {task_queue}: start one with: fanout worker")
         return await result

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from temporalio.client import Client, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -115,12 +115,13 @@ async def release(
     return sorted(done)
 
 
-async def check_is_there(client: Client, workflow_id: str) -> None:
-    """Raises `InvalidInput` for a run that is not there."""
+async def is_running(client: Client, workflow_id: str) -> bool:
+    """Whether it has not ended. Raises `InvalidInput` for a run that is not there."""
     try:
-        await client.get_workflow_handle(workflow_id).describe()
+        described = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
         raise _missing(workflow_id, error) or error from None
+    return described.status is WorkflowExecutionStatus.RUNNING
 
 
 async def _silent(client: Client, workflow_id: str, reason: str) -> InvalidInput:
