@@ -63,6 +63,15 @@ class Large:
 
 
 @workflow.defn
+class BadMemo:
+    """Has a memo that JSON has no form for."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await fan_out(Echo.run, [1], FanOutOptions(memo={"when": object()}))
+
+
+@workflow.defn
 class Several:
     """Fan-outs one after the other and at once, named and not."""
 
@@ -339,7 +348,7 @@ async def double_any(value: int) -> int:
 
 WORKFLOWS: list[type] = [
     HasSilentShard,
-    Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe, Sleep,
-    Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
+    Bill, Nightly, Anything, Large, BadMemo, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe,
+    Sleep, Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, gathered, sleep, silent, numbers, double_any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,18 @@ from typing import Any
 
 from temporalio.common import RetryPolicy
 
-from temporal_fanout.checks import InvalidInput, duration, known, number, shown, strings, whole
+from temporal_fanout.checks import (
+    COUNT,
+    InvalidInput,
+    duration,
+    known,
+    number,
+    shown,
+    strings,
+    task_queue,
+    utf8,
+    whole,
+)
 
 MAX_SHARD_SIZE = 300
 """Items of one shard, at most: 14 events an item in the worst case (a timer, a child, a workflow task for each of
@@ -26,24 +38,83 @@ _ON_FAILURE = ("continue", "hold")
 _CLOSE_POLICIES = ("TERMINATE", "ABANDON", "REQUEST_CANCEL")
 
 
+MIN_STARTS_PER_SECOND = 0.0001
+"""A start every three hours."""
+ERROR_TYPES_BYTES = 4096
+"""Of all names of errors that are not retried: each start of an item says them."""
+ATTRIBUTE_BYTES = 2048
+"""Of one search attribute as JSON; over it the server terminates the workflow that starts a child with it."""
+ATTRIBUTES_BYTES = 40 * 1024
+"""Of all of them, with their names."""
+
+_TIMEOUT_TYPE = "TemporalTimeout:"
+"""Before the kind of a time-out, where the name of an error stands."""
+_TIMEOUT_TYPES = ("StartToClose", "ScheduleToStart", "ScheduleToClose", "Heartbeat")
+
+_SYSTEM_ATTRIBUTES = frozenset(
+    (
+        "WorkflowId", "RunId", "WorkflowType", "StartTime", "ExecutionTime", "CloseTime", "ExecutionStatus",
+        "TaskQueue", "HistoryLength", "HistorySizeBytes", "ExecutionDuration", "StateTransitionCount",
+        "ParentWorkflowId", "ParentRunId", "RootWorkflowId", "RootRunId",
+    )
+)  # fmt: skip
+
+
 def _retry_policy(given: Any) -> RetryPolicy:
     """Temporal's `RetryPolicy`, checked, from itself or from its JSON form: the same names, intervals in seconds."""
-    if isinstance(given, Mapping):
-        taken = known("retry", given, RetryPolicy)
-        for key in ("initial_interval", "maximum_interval"):
-            if taken.get(key) is not None:
-                taken[key] = duration(f"retry.{key}", taken[key])
-        given = RetryPolicy(**{"maximum_attempts": 1} | taken)
-    if not isinstance(given, RetryPolicy):
+    if isinstance(given, RetryPolicy):
+        given = {f.name: getattr(given, f.name) for f in fields(RetryPolicy)}
+    if not isinstance(given, Mapping):
         raise InvalidInput(f"retry: must be an object or a RetryPolicy, not {shown(given)}")
-    whole("retry.maximum_attempts", given.maximum_attempts, least=0)
-    duration("retry.initial_interval", given.initial_interval)
-    number("retry.backoff_coefficient", given.backoff_coefficient, least=1)
-    if given.maximum_interval is not None and given.maximum_interval < given.initial_interval:
+    taken = {"maximum_attempts": 1} | known("retry", given, RetryPolicy)
+    if "initial_interval" in taken:
+        taken["initial_interval"] = duration("retry.initial_interval", taken["initial_interval"])
+    if taken.get("maximum_interval") is not None:
+        taken["maximum_interval"] = duration("retry.maximum_interval", taken["maximum_interval"])
+    policy = RetryPolicy(**taken)
+    whole("retry.maximum_attempts", policy.maximum_attempts, least=0, most=COUNT)
+    number("retry.backoff_coefficient", policy.backoff_coefficient, least=1)
+    if policy.maximum_interval is not None and policy.maximum_interval < policy.initial_interval:
         raise InvalidInput("retry.maximum_interval: must not be shorter than retry.initial_interval")
-    if given.non_retryable_error_types is not None:
-        strings("retry.non_retryable_error_types", given.non_retryable_error_types)
-    return given
+    if policy.non_retryable_error_types is not None:
+        _error_types("retry.non_retryable_error_types", policy.non_retryable_error_types)
+    return policy
+
+
+def _error_types(path: str, types: Any) -> None:
+    strings(path, types)
+    size = sum(utf8(f"{path}[{index}]", type) for index, type in enumerate(types))
+    if size > ERROR_TYPES_BYTES:
+        raise InvalidInput(f"{path}: must take at most {ERROR_TYPES_BYTES} bytes of UTF-8 together, not {size}")
+    for index, type in enumerate(types):
+        if type.startswith(_TIMEOUT_TYPE) and type.removeprefix(_TIMEOUT_TYPE) not in _TIMEOUT_TYPES:
+            raise InvalidInput(
+                f"{path}[{index}]: must end with {', '.join(_TIMEOUT_TYPES)} after {_TIMEOUT_TYPE}, not {shown(type)}"
+            )
+
+
+def _search_attributes(given: Mapping[str, Any]) -> None:
+    total = 0
+    for key, value in given.items():
+        path = f"search_attributes.{key}"
+        if not key.strip() or key in _SYSTEM_ATTRIBUTES:
+            raise InvalidInput(f"{path}: must be an attribute of the namespace that its users set; name another")
+        if isinstance(value, list):
+            strings(path, value)
+        elif not isinstance(value, str | int | float):
+            raise InvalidInput(f"{path}: must be text, a number, true, false or a list of texts, not {shown(value)}")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InvalidInput(f"{path}: must be a whole number of 64 bits, not {shown(value)}")
+        if isinstance(value, float):
+            number(path, value, least=-math.inf)
+        size = len(json.dumps(value, separators=(",", ":")))
+        if size > ATTRIBUTE_BYTES:
+            raise InvalidInput(
+                f"{path}: must take at most {ATTRIBUTE_BYTES} bytes as JSON, not {size}; put it in the memo instead"
+            )
+        total += utf8(path, key) + size
+    if total > ATTRIBUTES_BYTES:
+        raise InvalidInput(f"search_attributes: must take at most {ATTRIBUTES_BYTES} bytes together, not {total}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +129,7 @@ class FanOutOptions:
     shard_size: int = 200
     """Items that one workflow history takes, 1 to 300; more items than this run in shards."""
     starts_per_second: float | None = None
-    """Items started per second over the whole run, at most; none is no limit."""
+    """Items started per second over the whole run, at most, from 0.0001 on; none is no limit."""
     timeout: timedelta = timedelta(hours=1)
     """From an item's start, waiting for a worker and every retry included, to its end; over it: `timed_out`."""
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(maximum_attempts=1))
@@ -72,7 +143,8 @@ class FanOutOptions:
     heartbeat_timeout: timedelta | None = None
     """For activities that heartbeat: how long one may be silent; without it, a dead worker is noticed at `timeout`."""
     search_attributes: Mapping[str, str | int | float | bool | list[str]] = field(default_factory=dict)
-    """Set on every child: text is a Keyword, a list a KeywordList. They must be registered in the namespace."""
+    """Set on every child: text is a Keyword, a list a KeywordList; each at most 2,048 bytes as JSON. They must be
+    registered in the namespace."""
     memo: Mapping[str, Any] = field(default_factory=dict)
     """Set on every child."""
     priority: int | None = None
@@ -90,17 +162,17 @@ class FanOutOptions:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        whole("max_concurrency", self.max_concurrency, least=1)
+        whole("max_concurrency", self.max_concurrency, least=1, most=COUNT)
         whole("shard_size", self.shard_size, least=1, most=MAX_SHARD_SIZE)
         if self.starts_per_second is not None:
-            number("starts_per_second", self.starts_per_second, above=0)
+            number("starts_per_second", self.starts_per_second, least=MIN_STARTS_PER_SECOND)
         put(self, "timeout", duration("timeout", self.timeout))
         put(self, "retry", _retry_policy(self.retry))
         if self.heartbeat_timeout is not None:
             put(self, "heartbeat_timeout", duration("heartbeat_timeout", self.heartbeat_timeout))
-        if self.task_queue is not None and (not isinstance(self.task_queue, str) or not self.task_queue.strip()):
-            raise InvalidInput(f"task_queue: must be a name, not {shown(self.task_queue)}")
-        if isinstance(self.args, str) or not isinstance(self.args, Sequence):
+        if self.task_queue is not None:
+            task_queue("task_queue", self.task_queue)
+        if isinstance(self.args, str | bytes | bytearray) or not isinstance(self.args, Sequence):
             raise InvalidInput(f"args: must be an array, not {shown(self.args)}")
         put(self, "args", tuple(self.args))
         if self.name is not None and (
@@ -113,14 +185,9 @@ class FanOutOptions:
             value = getattr(self, key)
             if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
                 raise InvalidInput(f"{key}: must be an object, not {shown(value)}")
-        for attribute, value in self.search_attributes.items():
-            if isinstance(value, list):
-                strings(f"search_attributes.{attribute}", value)
-            elif not isinstance(value, str | int | float | bool):
-                raise InvalidInput(
-                    f"search_attributes.{attribute}: must be text, a number, true, false or a list of texts, "
-                    f"not {shown(value)}"
-                )
+        _search_attributes(self.search_attributes)
+        for key in self.memo:
+            utf8(f"memo.{key}", key)
         if self.priority is not None:
             whole("priority", self.priority, least=1, most=5)
         if self.parent_close_policy not in _CLOSE_POLICIES:
@@ -128,7 +195,7 @@ class FanOutOptions:
                 f"parent_close_policy: must be {', '.join(_CLOSE_POLICIES)}, not {shown(self.parent_close_policy)}"
             )
         if self.tolerated_failure_count is not None:
-            whole("tolerated_failure_count", self.tolerated_failure_count, least=0)
+            whole("tolerated_failure_count", self.tolerated_failure_count, least=0, most=COUNT)
         if self.tolerated_failure_ratio is not None:
             number("tolerated_failure_ratio", self.tolerated_failure_ratio, least=0, most=1)
         if self.on_failure not in _ON_FAILURE:

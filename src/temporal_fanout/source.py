@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from temporal_fanout.checks import InvalidInput, duration, known, shown
+from temporal_fanout.checks import InvalidInput, duration, known, shown, task_queue, work_type
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,15 @@ class Source:
     """For one page, waiting for a worker and five attempts included."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "timeout", duration("timeout", self.timeout))
+        if isinstance(self.activity, str):
+            work_type("source.activity", self.activity)
+        elif not callable(self.activity):
+            raise InvalidInput(f"source.activity: must be an activity's function or name, not {shown(self.activity)}")
+        if isinstance(self.args, str | bytes | bytearray) or not isinstance(self.args, Sequence):
+            raise InvalidInput(f"source.args: must be an array, not {shown(self.args)}")
+        if self.task_queue is not None:
+            task_queue("source.task_queue", self.task_queue)
+        object.__setattr__(self, "timeout", duration("source.timeout", self.timeout))
 
     @classmethod
     def file(cls, address: str, format: str | None = None) -> Source:

@@ -81,7 +81,7 @@ async def test_what_is_refused_is_what_the_server_refuses() -> None:
         for value in VALUES:
             for name in names:
                 ours = await _passes(check_search_attributes(client, {name: value}), InvalidInput)
-                given = search_attributes(FanOutOptions(search_attributes={name: value}))
+                given = search_attributes(FanOutOptions(search_attributes={name: value}).search_attributes)
                 start = client.start_workflow(
                     "Nothing", id=uuid.uuid4().hex, task_queue="nobody", search_attributes=given
                 )

@@ -26,7 +26,7 @@ from tests.conftest import Bench, until, working
         ([[1], [2]], "options: must be an object"),
         ([[1], {}, {}], "not 3 inputs"),
         ([[1], {"max_concurency": 5}], "options.max_concurency: is not known"),
-        ([[1], {"max_concurrency": -1}], "max_concurrency: must be a whole number of at least 1, not -1"),
+        ([[1], {"max_concurrency": -1}], "max_concurrency: must be a whole number from 1 to 2147483647, not -1"),
         ([[1], {"max_concurrency": "5"}], "max_concurrency: must be a whole number"),
         ([[1], {"shard_size": 301}], "shard_size: must be a whole number from 1 to 300"),
         ([[1], {"timeout": 0}], "timeout: must be a number"),

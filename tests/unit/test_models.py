@@ -42,7 +42,58 @@ from temporal_fanout.results import Completed
         ({"tolerated_failure_ratio": 1.1}, "tolerated_failure_ratio"),
         ({"max_result_bytes": 2 * 1024**2}, "max_result_bytes"),
         ({"heartbeat_timeout": 0}, "heartbeat_timeout"),
+        ({"max_concurrency": 2**31}, "max_concurrency"),
+        ({"max_concurrency": 10**5000}, "max_concurrency"),
+        ({"starts_per_second": 0.00009}, "starts_per_second"),
+        ({"starts_per_second": 10**400}, "starts_per_second"),
+        ({"starts_per_second": float("nan")}, "starts_per_second"),
+        ({"timeout": 10**400}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"timeout": 0.0001}, "timeout"),
+        ({"timeout": timedelta.max}, "timeout"),
+        ({"heartbeat_timeout": float("nan")}, "heartbeat_timeout"),
+        ({"retry": {"maximum_attempts": 2**31}}, "retry.maximum_attempts"),
+        ({"retry": {"initial_interval": None}}, "retry.initial_interval"),
+        ({"retry": {"initial_interval": float("inf")}}, "retry.initial_interval"),
+        ({"retry": {"maximum_interval": 0}}, "retry.maximum_interval"),
+        ({"retry": {"maximum_interval": 1e12}}, "retry.maximum_interval"),
+        ({"retry": {"backoff_coefficient": float("inf")}}, "retry.backoff_coefficient"),
+        ({"retry": {"backoff_coefficient": float("nan")}}, "retry.backoff_coefficient"),
+        ({"retry": {"backoff_coefficient": 10**400}}, "retry.backoff_coefficient"),
+        ({"retry": {"non_retryable_error_types": [5]}}, "retry.non_retryable_error_types"),
+        ({"retry": {"non_retryable_error_types": ["x" * 4097]}}, "retry.non_retryable_error_types"),
+        ({"retry": {"non_retryable_error_types": ["A", "\ud800"]}}, "retry.non_retryable_error_types[1]"),
+        ({"retry": {"non_retryable_error_types": ["TemporalTimeout:Late"]}}, "retry.non_retryable_error_types[0]"),
+        ({"retry": RetryPolicy(initial_interval="1s")}, "retry.initial_interval"),  # type: ignore[arg-type]
+        ({"retry": RetryPolicy(maximum_interval=timedelta(0))}, "retry.maximum_interval"),
+        ({"task_queue": 5}, "task_queue"),
+        ({"task_queue": "/_sys/queue"}, "task_queue"),
+        ({"task_queue": "x" * 1001}, "task_queue"),
+        ({"task_queue": "я" * 501}, "task_queue"),
+        ({"task_queue": "\ud800"}, "task_queue"),
+        ({"args": b"bytes"}, "args"),
+        ({"name": "x" * 65}, "name"),
+        ({"name": "f2"}, "name"),
+        ({"name": "é"}, "name"),
+        ({"name": "a\n"}, "name"),
+        ({"search_attributes": {"Customer": "x" * 2047}}, "search_attributes.Customer"),
+        ({"search_attributes": {"Customer": "я" * 342}}, "search_attributes.Customer"),
+        ({"search_attributes": {"Tags": ["x" * 1000] * 3}}, "search_attributes.Tags"),
+        ({"search_attributes": {"Tags": [1]}}, "search_attributes.Tags"),
+        ({"search_attributes": {"Amount": float("nan")}}, "search_attributes.Amount"),
+        ({"search_attributes": {"Amount": -float("inf")}}, "search_attributes.Amount"),
+        ({"search_attributes": {"Count": 2**63}}, "search_attributes.Count"),
+        ({"search_attributes": {"Count": -(2**63) - 1}}, "search_attributes.Count"),
+        ({"search_attributes": {"Count": 10**5000}}, "search_attributes.Count"),
+        ({"search_attributes": {"": "x"}}, "search_attributes."),
+        ({"search_attributes": {"WorkflowId": "x"}}, "search_attributes.WorkflowId"),
+        ({"search_attributes": {"\ud800": "x"}}, "search_attributes.\\ud800"),
+        ({"search_attributes": {f"K{n}": "x" * 2000 for n in range(21)}}, "search_attributes"),
+        ({"memo": {"\ud800": 1}}, "memo.\\ud800"),
+        ({"tolerated_failure_count": 2**31}, "tolerated_failure_count"),
+        ({"tolerated_failure_ratio": float("nan")}, "tolerated_failure_ratio"),
         ({"speed": 5}, "options.speed"),
+        ({"x" * 5000: 5}, "options.xxx"),
         ([], "options"),
     ],
 )
@@ -50,10 +101,31 @@ def test_a_bad_option_is_one_sentence_that_starts_with_its_name(given: Any, fiel
     """InvalidInput names the field, and is never retried."""
     with pytest.raises(InvalidInput) as caught:
         FanOutOptions.from_dict(given)
-    assert caught.value.message.startswith(f"{field}: ")
+    assert caught.value.message.startswith(f"{field}: " if field != "options.xxx" else field)
     assert "\n" not in caught.value.message
+    assert len(caught.value.message.encode()) <= 3000
     assert caught.value.type == "InvalidInput"
     assert caught.value.non_retryable
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_concurrency": 2**31 - 1, "tolerated_failure_count": 2**31 - 1},
+        {"starts_per_second": 0.0001},
+        {"timeout": 0.001, "heartbeat_timeout": 10 * 365 * 86400},
+        {"task_queue": "x" * 1000},
+        {"task_queue": "/_sys"},
+        {"name": "x" * 64},
+        {"search_attributes": {"Customer": "x" * 2046, "Text": "я" * 341, "Empty": "", "Tags": []}},
+        {"search_attributes": {"Least": -(2**63), "Most": 2**63 - 1, "Large": 1e308, "Yes": True}},
+        {"retry": {"maximum_attempts": 2**31 - 1, "non_retryable_error_types": ["", "TemporalTimeout:StartToClose"]}},
+        {"memo": {"": None}},
+    ],
+)
+def test_what_the_server_takes_is_taken(given: dict[str, Any]) -> None:
+    """Each limit is where the server has it, no lower."""
+    FanOutOptions.from_dict(given)
 
 
 def test_options_survive_their_json_form() -> None:
@@ -92,7 +164,13 @@ def test_the_smaller_tolerance_counts(
         ({"source": "x", "format": "xml"}, "format: must be jsonl or csv"),
         ({"activity": 5}, "input: must be a JSON array"),
         ({"activity": "a", "args": 5}, "input: must be a JSON array"),
-        ({"activity": "a", "timeout": "soon"}, "timeout: must be a number"),
+        ({"activity": "a", "timeout": "soon"}, "source.timeout: must be a number"),
+        ({"activity": "a", "timeout": float("nan")}, "source.timeout: must be a number"),
+        ({"activity": " "}, "source.activity: must be a name"),
+        ({"activity": "x" * 1001}, "source.activity: must take at most 1000 bytes"),
+        ({"activity": "__temporal_x"}, "source.activity: must not begin with __temporal_"),
+        ({"activity": "a", "task_queue": "/_sys/x"}, "source.task_queue: must not begin with /_sys/"),
+        ({"activity": "a", "task_queue": 5}, "source.task_queue: must be a name"),
         ({"url": "x"}, "input.url: is not known"),
     ],
 )
@@ -100,6 +178,13 @@ def test_a_bad_source_says_what_a_source_is(given: dict[str, Any], message: str)
     """InvalidInput for what names no source."""
     with pytest.raises(InvalidInput, match=message):
         Source.from_dict(given)
+
+
+@pytest.mark.parametrize(("activity", "args"), [(5, ()), (None, ()), ("a", "text"), ("a", b"bytes"), ("a", 5)])
+def test_a_source_in_python_is_checked_too(activity: Any, args: Any) -> None:
+    """What is no activity and what are no arguments are InvalidInput, where a workflow would hang."""
+    with pytest.raises(InvalidInput, match=r"source\.(activity|args): must be an"):
+        Source(activity, args)
 
 
 def test_a_files_format_is_known_by_its_ending() -> None:

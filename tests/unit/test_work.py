@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
@@ -10,11 +11,11 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from temporal_fanout import InvalidInput
+from temporal_fanout import FanOutOptions, InvalidInput
 from temporal_fanout.lab import double
 from temporal_fanout.lab.workflows.child import ChildWorkflow
 from temporal_fanout.wire.payloads import as_json
-from temporal_fanout.wire.starts import name_of
+from temporal_fanout.wire.starts import name_of, search_attributes
 
 
 @workflow.defn(dynamic=True)
@@ -38,11 +39,53 @@ def test_work_is_known_by_its_class_method_function_or_name(work: Any, name: str
     assert name_of(work) == name
 
 
-@pytest.mark.parametrize("work", [None, 5, "", "activity:", object, print, Dynamic, Dynamic.run])
+@pytest.mark.parametrize(
+    "work", [None, 5, "", "activity:", object, print, Dynamic, Dynamic.run, "activity: ", "\ud800"]
+)
 def test_what_is_neither_workflow_nor_activity_is_refused(work: Any) -> None:
     """InvalidInput for anything else."""
     with pytest.raises(InvalidInput, match=r"^InvalidInput: work: must be"):
         name_of(work)
+
+
+@workflow.defn(name="x" * 1001)
+class LongName:
+    @workflow.run
+    async def run(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "work", ["x" * 1001, "activity:" + "я" * 501, "__temporal_x", "activity:__temporal_x", LongName]
+)
+def test_a_name_that_the_server_refuses_is_refused(work: Any) -> None:
+    """Over 1,000 bytes, or with Temporal's own beginning: a parent that starts it would hang."""
+    with pytest.raises(InvalidInput, match=r"^InvalidInput: work: must (take at most 1000 bytes|not begin with)"):
+        name_of(work)
+
+
+def test_a_name_of_1000_bytes_is_taken() -> None:
+    """The marker of an activity is no part of its name."""
+    assert name_of("activity:" + "x" * 1000) == "activity:" + "x" * 1000
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Size(IntEnum):
+    SMALL = 1
+
+
+def test_search_attributes_are_typed_by_their_values() -> None:
+    """Text and whole numbers of a class of the user's own are what they derive from; true is no number."""
+    given = FanOutOptions(
+        search_attributes={"A": Colour.RED, "B": Size.SMALL, "C": True, "D": 0.5, "E": ["x"], "F": "y", "G": 2}
+    )
+    typed = search_attributes(given.search_attributes)
+    assert typed is not None
+    assert [pair.key.indexed_value_type.name for pair in typed] == [
+        "KEYWORD", "INT", "BOOL", "DOUBLE", "KEYWORD_LIST", "KEYWORD", "INT",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from temporalio.common import (
 )
 from temporalio.converter import DataConverter, encode_search_attributes
 
-from temporal_fanout.checks import InvalidInput
+from temporal_fanout.checks import InvalidInput, shown, work_type
 from temporal_fanout.options import FanOutOptions
 
 ACTIVITY = "activity:"
@@ -41,9 +41,13 @@ def name_of(work: Any) -> str:
 
     `work` is a workflow class, its run method, an activity function, or a name. Raises `InvalidInput`.
     """
+    found = _name_of(work)
+    work_type("work", found.removeprefix(ACTIVITY))
+    return found
+
+
+def _name_of(work: Any) -> str:
     if isinstance(work, str):
-        if not work.removeprefix(ACTIVITY).strip():
-            raise InvalidInput("work: must be the name of a workflow, or activity:NAME, not an empty text")
         return work
     if inspect.isclass(work):
         definition: Any = workflow._Definition.from_class(work)
@@ -56,7 +60,7 @@ def name_of(work: Any) -> str:
     if definition is None or not definition.name:
         raise InvalidInput(
             "work: must be a workflow class with @workflow.defn, its run method, a function with @activity.defn, "
-            f"or a name, not {work!r:.80}"
+            f"or a name, not {shown(work)}"
         )
     return str(definition.name)
 
@@ -74,14 +78,19 @@ def search_attributes(given: Mapping[str, Any]) -> TypedSearchAttributes | None:
     """Search attributes of the options, as the SDK has them."""
     if not given:
         return None
-    make: dict[type, Any] = {
-        str: SearchAttributeKey.for_keyword,
-        bool: SearchAttributeKey.for_bool,
+    make: dict[type, Callable[[str], SearchAttributeKey[Any]]] = {
+        bool: SearchAttributeKey.for_bool,  # before int, which it is too
         int: SearchAttributeKey.for_int,
         float: SearchAttributeKey.for_float,
+        str: SearchAttributeKey.for_keyword,
         list: SearchAttributeKey.for_keyword_list,
     }
-    return TypedSearchAttributes([SearchAttributePair(make[type(v)](k), v) for k, v in sorted(given.items())])
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(next(key for kind, key in make.items() if isinstance(value, kind))(name), value)
+            for name, value in sorted(given.items())
+        ]
+    )
 
 
 _RECORDED = {"encoding": b"binary/protobuf", "messageType": HistoryEvent.DESCRIPTOR.full_name.encode()}
