@@ -21,13 +21,15 @@ from temporalio.converter import (
 
 
 class _Pickled(EncodingPayloadConverter):
-    """Everything in a binary form of its own."""
+    """Nearly everything in a binary form of its own."""
 
     @property
     def encoding(self) -> str:
         return "binary/pickled"
 
-    def to_payload(self, value: Any) -> Payload:
+    def to_payload(self, value: Any) -> Payload | None:
+        if dataclasses.is_dataclass(value):  # of a module that the sandbox has loaded anew, which pickle refuses
+            return None
         return Payload(metadata={"encoding": self.encoding.encode()}, data=pickle.dumps(value))
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:

@@ -251,7 +251,7 @@ class Holding:
 
 
 WORKFLOWS: list[type] = [
-    Typed, Bytes, Orders, Kinds, TypedResults, WrongType, LargeResult, HandedOver, Padded, LargeStarts, Ignores, Written,
-    Anything, Rated, ManyFanOuts, Sourced, Holding,
+    Typed, Bytes, Orders, Kinds, TypedResults, WrongType, LargeResult, HandedOver, Padded, LargeStarts, Ignores,
+    Written, Anything, Rated, ManyFanOuts, Sourced, Holding,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [kind_of, fails_in, small_pages, large_pages, until_told]

@@ -177,7 +177,7 @@ class Node:
             unit = self.units.first
             if isinstance(unit, Range):
                 lanes = self._open_shard(unit, free)
-            elif not self._has_room():
+            elif not self._has_room(_PAGES * self.tuning.slice_bytes if isinstance(unit, Rest) else 0):
                 self._hand_over(unit)
                 continue
             elif isinstance(unit, Item):
@@ -189,11 +189,11 @@ class Node:
                 return
             free -= lanes
 
-    def _has_room(self) -> bool:
-        """Whether this history takes one more item."""
+    def _has_room(self, size: int) -> bool:
+        """Whether this history takes one more item, and so many bytes."""
         info = workflow.info()
         open_shards = len(self.shards.lending.ids)
-        return info.get_current_history_size() <= self.tuning.history_bytes and has_events(
+        return info.get_current_history_size() + size <= self.tuning.history_bytes and has_events(
             info.get_current_history_length(), self.runner.open, open_shards
         )
 
@@ -448,5 +448,7 @@ class Node:
         self._timer = asyncio.create_task(ring(max(0.001, at - workflow.time())))
 
 
+_PAGES = 2
+"""What a page of a source takes of a history, in slices: once as it is read, once as its items are started."""
 _OWN_SHARE = 0.05
 """Of the rate, what items of a node's own have while its shards have the rest."""
