@@ -29,6 +29,7 @@ Indexes = Annotated[list[int] | None, typer.Argument(metavar="[INDEX]...", help=
 All = Annotated[bool, typer.Option("--all", help="Every item that is held.")]
 
 _LOOK_SECONDS = 2.0
+_INPUT_CHARACTERS = 100
 
 
 def show_progress(
@@ -102,7 +103,7 @@ def held(id: Id, output: Output = Format.TABLE) -> int:
             table.add_column(heading, overflow="fold")
         for item in items:
             cause = f"{item['type']}: {item['error']}"
-            table.add_row(str(item["index"]), json.dumps(item["input"])[:100], item["outcome"], cause)
+            table.add_row(str(item["index"]), _input_of(item), item["outcome"], cause)
         out().print(table)
         if items:
             note(f"{len(items)} held; fanout retry-item {id} INDEX runs one again, fanout skip {id} INDEX lets it fail")
@@ -111,6 +112,13 @@ def held(id: Id, output: Output = Format.TABLE) -> int:
         return ExitCode.DONE
 
     return with_client(show, PATIENCE_SECONDS)
+
+
+def _input_of(item: dict[str, Any]) -> str:
+    """The input of a held item on one line; one that is cut ends with …"""
+    is_cut, value = item.get("input_truncated", False), item["input"]
+    text = value if is_cut and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _INPUT_CHARACTERS and not is_cut else text[: _INPUT_CHARACTERS - 1] + "…"
 
 
 def retry_item(

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -19,6 +25,8 @@ ANSWER_SECONDS = 30.0
 """How long an update may take: a worker has to run the workflow, and open shards have to hear of it."""
 _BEGIN_SECONDS = 10.0
 _QUERY_SECONDS = 10.0
+_PAGE = 200
+"""Held items of one answer, at most; the workflow may give fewer."""
 _TASK_FAILS = "Workflow Task in failed state"
 """In the server's refusal of an update."""
 
@@ -50,14 +58,17 @@ async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -
         await asyncio.sleep(0.5)
 
 
-async def held_items(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+async def held_items(
+    client: Client, workflow_id: str, name: str | None = None, inputs: bool = True
+) -> list[dict[str, Any]]:
     """The items of a run that wait for a person, by index: `name`, `workflow_id` of the run or shard that holds each,
-    `index, child_id, input, outcome, error, type`.
+    `index, child_id, outcome, error, type`, and with `inputs` the `input`, as JSON. An input that is long is cut, and
+    `input_truncated` is true. `name` is of the one fan-out that is meant.
 
     Raises `InvalidInput` for a run that is not there, or where no worker answers for it or for one of its shards.
     """
     try:
-        found = await _held_by(client, workflow_id)
+        found = await _held_by(client, workflow_id, name, inputs)
     except WorkflowQueryFailedError as error:
         reason = f"fans nothing out, or its worker lacks the FanOutPlugin: {error}"
         raise await _silent(client, workflow_id, reason) from None
@@ -73,26 +84,38 @@ _NO_ANSWER = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatu
 """What a query gets whose worker is away."""
 
 
-async def _held_by(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+async def _held_by(client: Client, workflow_id: str, name: str | None, inputs: bool) -> list[dict[str, Any]]:
     handle = client.get_workflow_handle(workflow_id)
-    held = await ask.query(handle, HELD, _QUERY_SECONDS)
+    found = [item async for item in _pages(handle, name, inputs)]
     progress = await ask.query(handle, PROGRESS, _QUERY_SECONDS)
-    found = [{"name": name, "workflow_id": workflow_id} | item for name, items in held.items() for item in items]
-    shards = [shard for one in progress.values() for shard in one["open_shards"]]
-    for items in await asyncio.gather(*(_held_by_shard(client, shard) for shard in shards)):
+    shards = [shard for key, one in progress.items() if name in (None, key) for shard in one.get("open_shards", ())]
+    for items in await asyncio.gather(*(_held_by_shard(client, shard, inputs) for shard in shards)):
         found += items
     return found
 
 
-async def _held_by_shard(client: Client, workflow_id: str) -> list[dict[str, Any]]:
+async def _held_by_shard(client: Client, workflow_id: str, inputs: bool) -> list[dict[str, Any]]:
     try:
-        return await _held_by(client, workflow_id)
+        return await _held_by(client, workflow_id, None, inputs)
     except WorkflowQueryFailedError:  # it has not begun yet
         return []
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return []
         raise
+
+
+async def _pages(handle: WorkflowHandle[Any, Any], name: str | None, inputs: bool) -> AsyncIterator[dict[str, Any]]:
+    """What one workflow holds itself, of its fan-outs or of the one of this name."""
+    given: dict[str, Any] = {"limit": _PAGE, "inputs": inputs} | ({} if name is None else {"name": name})
+    todo = [given]
+    while todo:
+        given = todo.pop()
+        for key, page in (await ask.query(handle, HELD, _QUERY_SECONDS, **given)).items():
+            for item in page["items"]:
+                yield {"name": key, "workflow_id": handle.id} | item
+            if page["more"] and page["items"]:
+                todo.append(given | {"name": key, "after": page["items"][-1]["index"]})
 
 
 async def release(
@@ -102,7 +125,7 @@ async def release(
 
     Returns their indexes. Raises `InvalidInput` where an item is not held.
     """
-    held = [item for item in await held_items(client, workflow_id) if name in (None, item["name"])]
+    held = await held_items(client, workflow_id, name, inputs=False)
     if items is not None:
         missing = set(items) - {item["index"] for item in held}
         if missing:
