@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from temporalio.client import (
@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.operations import ask
 from temporal_fanout.operations.failing import Told, failing
-from temporal_fanout.wire.protocol import HELD, PROGRESS, RETRY, SKIP
+from temporal_fanout.wire.protocol import ABORT, HELD, PROGRESS, RETRY, SKIP
 
 ANSWER_SECONDS = 30.0
 """How long an update may take: a worker has to run the workflow, and open shards have to hear of it."""
@@ -27,12 +27,18 @@ _BEGIN_SECONDS = 10.0
 _QUERY_SECONDS = 10.0
 _PAGE = 200
 """Held items of one answer, at most; the workflow may give fewer."""
+_USED_UP = "limit on the total number of distinct updates in this workflow has been reached"
+"""In the server's refusal of an update."""
+_ALL_USED = "its updates are used up, of which the server lets a run have 2,000 unless told otherwise"
 _TASK_FAILS = "Workflow Task in failed state"
 """In the server's refusal of an update."""
 
 
 async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -> Any:
-    """The answer to an update of `temporal_fanout.control`. Keys whose value is none are left out.
+    """The answer to an update of `temporal_fanout.engine.control`. Keys whose value is none are left out.
+
+    A server lets a run have 2,000 updates unless told otherwise. After them an abort is sent as a signal: none is
+    answered, and the run stops soon after.
 
     Raises `InvalidInput` for a run that is not there, has ended, fans nothing out, or refuses what it is given, and
     when no worker answers.
@@ -52,10 +58,22 @@ async def update(client: Client, workflow_id: str, what: str, /, **given: Any) -
             if not not_yet or asyncio.get_running_loop().time() > until:
                 raise InvalidInput(f"{workflow_id}: {message}") from None
         except RPCError as error:
+            if _USED_UP in error.message:
+                if what == ABORT:
+                    return await _abort_by_signal(client, workflow_id, given)
+                raise InvalidInput(f"{workflow_id}: {_ALL_USED}; fanout abort still works") from None
             if _TASK_FAILS in error.message:
                 raise await _silent(client, workflow_id, "its workflow task fails") from None
             raise _missing(workflow_id, error) or error from None
         await asyncio.sleep(0.5)
+
+
+async def _abort_by_signal(client: Client, workflow_id: str, given: Mapping[str, Any]) -> None:
+    """As the update, which the server does not take any more; nobody tells when it is done."""
+    try:
+        await ask.signal(client.get_workflow_handle(workflow_id), ABORT, given)
+    except RPCError as error:
+        raise _missing(workflow_id, error) or error from None
 
 
 async def held_items(
