@@ -359,14 +359,8 @@ async def double_any(value: int) -> int:
 
 
 WORKFLOWS: list[type] = [
-<<<<<<< HEAD
-    HasSilentShard,
+    HasSilentShard, TwoHolds,
     Bill, Nightly, Anything, Large, BadMemo, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe,
     Sleep, Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
-=======
-    HasSilentShard, TwoHolds,
-    Bill, Nightly, Anything, Large, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe, Sleep,
-    Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
->>>>>>> 262b013 (Read held items page by page, without their inputs where only indexes matter)
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, gathered, sleep, silent, numbers, double_any]

@@ -7,6 +7,7 @@ from temporal_fanout.histories.run import ItemOutcome, outcomes
 from temporal_fanout.options import FanOutOptions
 from temporal_fanout.plugin import FanOutPlugin
 from temporal_fanout.results import (
+    Completed,
     Failure,
     FanOutResult,
     FanOutStopped,
@@ -18,6 +19,7 @@ from temporal_fanout.retries.plan import retry
 from temporal_fanout.source import Source
 
 __all__ = [
+    "Completed",
     "Failure",
     "FanOutOptions",
     "FanOutPlugin",

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from temporalio.exceptions import ApplicationError
-from typing_extensions import TypeVar
 
-T = TypeVar("T", default=Any)
+if TYPE_CHECKING:  # a plain FanOutResult is one of Any; Python's own TypeVar has a default from 3.13 on
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 class Outcome(StrEnum):
