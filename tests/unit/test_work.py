@@ -15,7 +15,8 @@ from temporal_fanout import FanOutOptions, InvalidInput
 from temporal_fanout.lab import double
 from temporal_fanout.lab.workflows.child import ChildWorkflow
 from temporal_fanout.wire.payloads import as_json
-from temporal_fanout.wire.starts import name_of, search_attributes
+from temporal_fanout.wire.starts import name_of, result_type_of, search_attributes
+from tests.workflows import Bill, Echo
 
 
 @workflow.defn(dynamic=True)
@@ -48,6 +49,13 @@ def test_what_is_neither_workflow_nor_activity_is_refused(work: Any) -> None:
         name_of(work)
 
 
+@workflow.defn
+class Untyped:
+    @workflow.run
+    async def run(self, item):  # type: ignore[no-untyped-def]
+        return item
+
+
 @workflow.defn(name="x" * 1001)
 class LongName:
     @workflow.run
@@ -66,6 +74,18 @@ def test_a_name_that_the_server_refuses_is_refused(work: Any) -> None:
 def test_a_name_of_1000_bytes_is_taken() -> None:
     """The marker of an activity is no part of its name."""
     assert name_of("activity:" + "x" * 1000) == "activity:" + "x" * 1000
+
+
+@pytest.mark.parametrize(
+    ("work", "expected"),
+    [
+        (Bill.run, str), (Bill, str), (double, int), (Echo.run, Any), ("Bill", None), ("activity:double", None),
+        (Untyped.run, None), (print, None), (5, None), (object, None),
+    ],
+)  # fmt: skip
+def test_the_type_of_results_is_that_of_the_definition(work: Any, expected: Any) -> None:
+    """A name has none, nor has a run method without an annotation."""
+    assert result_type_of(work) is expected
 
 
 class Colour(StrEnum):

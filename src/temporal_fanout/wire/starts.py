@@ -65,13 +65,16 @@ def _name_of(work: Any) -> str:
     return str(definition.name)
 
 
-def result_type_of(work: Any) -> Any:
-    """What `work` returns, as its annotation says; none where that is not known."""
-    if inspect.isclass(work):
-        return getattr(workflow._Definition.from_class(work), "ret_type", None)
-    if not callable(work):
+def result_type_of(work: Any) -> type | None:
+    """The type that a workflow's run method or an activity is annotated to return; None where nothing says it."""
+    if isinstance(work, str):
         return None
-    return getattr(workflow._Definition.from_run_fn(work) or activity._Definition.from_callable(work), "ret_type", None)
+    definition: Any = None
+    if inspect.isclass(work):
+        definition = workflow._Definition.from_class(work)
+    elif callable(work):
+        definition = workflow._Definition.from_run_fn(work) or activity._Definition.from_callable(work)
+    return definition.ret_type if definition else None
 
 
 def search_attributes(given: Mapping[str, Any]) -> TypedSearchAttributes | None:
