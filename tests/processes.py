@@ -35,6 +35,15 @@ async def start(*args: str, address: str = "127.0.0.1:1", **env: str) -> asyncio
     )  # fmt: skip
 
 
+async def run(*command: str, cwd: Path, seconds: float = 500) -> Ended:
+    """Any program, to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    return await end(process, seconds)
+
+
 async def end(process: asyncio.subprocess.Process, seconds: float = 60) -> Ended:
     out, err = await asyncio.wait_for(process.communicate(), seconds)
     return Ended(process.returncode or 0, out.decode(), err.decode())

@@ -11,7 +11,7 @@ from temporalio import activity, workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from temporal_fanout import FanOutOptions, Source, ToleratedFailureExceeded, fan_out
+from temporal_fanout import FanOutOptions, FanOutResult, Source, ToleratedFailureExceeded, fan_out
 from temporal_fanout.batches import Batch, batches
 from temporal_fanout.lab import double
 from temporal_fanout.wire.protocol import PROGRESS
@@ -93,7 +93,7 @@ class Busy:
     @workflow.run
     async def run(self, values: list[int]) -> dict[str, Any]:
         own = workflow.start_activity(sleep, 60.0, start_to_close_timeout=timedelta(seconds=90))
-        result = await fan_out(double, values)
+        result: FanOutResult[int] = await fan_out(double, values)
         own.cancel()
         return result.to_dict()
 

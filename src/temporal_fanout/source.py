@@ -7,12 +7,26 @@ request asks for `limit` items from `offset` on, of at most `max_bytes` together
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, SupportsIndex, TypeVar, overload
 
 from temporal_fanout.checks import InvalidInput, duration, known, shown, task_queue, work_type
+
+ItemT = TypeVar("ItemT", covariant=True)
+
+
+class Items(Protocol[ItemT]):
+    """Any sequence but text and bytes, which are sequences of themselves: those look for parts in `in`, not for any."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> ItemT: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Sequence[ItemT]: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[ItemT]: ...
 
 
 @dataclass(frozen=True)

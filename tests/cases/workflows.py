@@ -11,7 +11,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from temporal_fanout import FanOutOptions, Source, fan_out
+from temporal_fanout import FanOutOptions, FanOutResult, Source, fan_out
 from temporal_fanout.sources import Page, PageRequest
 
 with workflow.unsafe.imports_passed_through():
@@ -177,7 +177,8 @@ class Rated:
 
     @workflow.run
     async def run(self, count: int, options: dict[str, Any]) -> int:
-        return (await fan_out(kind_of, list(range(count)), FanOutOptions(**options))).success_count
+        result: FanOutResult[Any] = await fan_out(kind_of, list(range(count)), FanOutOptions(**options))
+        return result.success_count
 
 
 @workflow.defn
@@ -247,7 +248,8 @@ class Holding:
     @workflow.run
     async def run(self, items: list[Any], options: dict[str, Any]) -> dict[str, Any]:
         given = FanOutOptions(**options, on_failure="hold", timeout=timedelta(minutes=5))
-        return (await fan_out(until_told, items, given)).to_dict()
+        result: FanOutResult[Any] = await fan_out(until_told, items, given)
+        return result.to_dict()
 
 
 WORKFLOWS: list[type] = [

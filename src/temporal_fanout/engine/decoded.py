@@ -15,7 +15,7 @@ from temporalio.converter import PayloadConverter
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.engine.tally import CompletedItem, FailedItem, Tally
 from temporal_fanout.results import Completed, Failure, FanOutResult, Outcome
-from temporal_fanout.wire.payloads import Items, as_json
+from temporal_fanout.wire.payloads import ItemList, as_json
 
 _NOT_YET: Any = object()
 
@@ -58,7 +58,7 @@ class _Failure(Failure):
     _value: Payload | None
 
 
-def result_of(tally: Tally, items: Items | None, hint: Any) -> FanOutResult[Any]:
+def result_of(tally: Tally, items: ItemList | None, hint: Any) -> FanOutResult[Any]:
     """`items` are those of the list that was given; `hint` is the type of results, if it is known."""
     converter = workflow.payload_converter()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Concatenate, TypeVar, overload
 
 from temporalio import workflow
 
@@ -19,10 +19,9 @@ from temporal_fanout.engine.pages import Pages, SourceError, Survey
 from temporal_fanout.engine.tally import Tally
 from temporal_fanout.metrics import RECORDER
 from temporal_fanout.options import FanOutOptions
-from temporal_fanout.results import FanOutResult, FanOutStopped, SourceFailed
-from temporal_fanout.results import ToleratedFailureExceeded as ToleratedFailureExceeded
-from temporal_fanout.source import Source
-from temporal_fanout.wire.payloads import ITEM_BYTES, LIST_BYTES, START_BYTES, Items, encode
+from temporal_fanout.results import FanOutResult, FanOutStopped, SourceFailed, T, ToleratedFailureExceeded
+from temporal_fanout.source import Items, Source
+from temporal_fanout.wire.payloads import ITEM_BYTES, LIST_BYTES, START_BYTES, ItemList, encode
 from temporal_fanout.wire.protocol import Carried, ShardSpec, SourceSpec, StartOptions
 from temporal_fanout.wire.starts import ACTIVITY, name_of, result_type_of
 from temporal_fanout.wire.tuning import TUNING, VERSION
@@ -30,15 +29,46 @@ from temporal_fanout.wire.tuning import TUNING, VERSION
 ID_BYTES = 1000
 """Of a workflow id, at most, as the server has it."""
 
+W = TypeVar("W")
+P = TypeVar("P")
+
 _STOPS = {cls.__name__: cls for cls in (FanOutStopped, ToleratedFailureExceeded, SourceFailed)}
 
 
+@overload  # a class or a name that says what it returns
 async def fan_out(
-    work: Any,
-    items: Sequence[Any] | Source,
+    work: type[Any] | str, items: Items[Any] | Source, options: FanOutOptions | None = None, *, result_type: type[T]
+) -> FanOutResult[T]: ...
+@overload  # a class or a name
+async def fan_out(
+    work: type[Any] | str, items: Items[Any] | Source, options: FanOutOptions | None = None, *, result_type: None = None
+) -> FanOutResult[Any]: ...
+@overload  # a run method: its workflow, the item, what `args` gives
+async def fan_out(
+    work: Callable[Concatenate[W, P, ...], Awaitable[T]],
+    items: Items[P] | Source,
     options: FanOutOptions | None = None,
     *,
-    result_type: Any = None,
+    result_type: None = None,
+) -> FanOutResult[T]: ...
+@overload  # an activity: the item, what `args` gives
+async def fan_out(
+    work: Callable[Concatenate[P, ...], Awaitable[T]],
+    items: Items[P] | Source,
+    options: FanOutOptions | None = None,
+    *,
+    result_type: None = None,
+) -> FanOutResult[T]: ...
+@overload  # an activity that is no coroutine
+async def fan_out(
+    work: Callable[Concatenate[P, ...], T],
+    items: Items[P] | Source,
+    options: FanOutOptions | None = None,
+    *,
+    result_type: None = None,
+) -> FanOutResult[T]: ...
+async def fan_out(
+    work: Any, items: Any, options: FanOutOptions | None = None, *, result_type: type[Any] | None = None
 ) -> FanOutResult[Any]:
     """Runs `work` once for every item, under limits, and returns what became of each.
 
@@ -46,7 +76,9 @@ async def fan_out(
     list of values, at most 1 MiB each and 4 MiB together, or a `Source`. Each item is encoded once, by the workflow's
     payload converter, and reaches its child as it is. Call it from a workflow whose worker has the `FanOutPlugin`.
 
-    Results are decoded as the work returns them; where it is given by name, as `result_type`, if any.
+    Results have the type that the run method or the activity returns, or `result_type`, by which a class or a name says
+    it: `await fan_out(Invoice.run, customers)` is a `FanOutResult[Receipt]`. The workflow's payload converter decodes
+    them, each when it is looked at.
 
     A failed item is part of the result, never an exception. Raises `ToleratedFailureExceeded` when more failed than
     the options tolerate, `SourceFailed` when the source did, `FanOutStopped` when an operator aborted the run, each
@@ -66,7 +98,7 @@ async def fan_out(
         tally = await node.run()
     finally:
         control.end(spec.name)
-    result = result_of(tally, carried.items if isinstance(carried.items, Items) else None, hint)
+    result = result_of(tally, carried.items if isinstance(carried.items, ItemList) else None, hint)
     if node.stop is not None:
         counts = (
             f"{result.success_count} completed, {result.failure_count} failed, {result.not_started_count} not started"
@@ -135,7 +167,7 @@ async def _root(work: str, items: Any, options: FanOutOptions, name: str) -> tup
         count = survey.total
     elif isinstance(items, Sequence) and not isinstance(items, str | bytes):
         most = min(ITEM_BYTES, START_BYTES - overhead)
-        carried = replace(carried, items=Items.checked(list(items), "items", most, LIST_BYTES))
+        carried = replace(carried, items=ItemList.checked(list(items), "items", most, LIST_BYTES))
         count = len(items)
     else:
         raise InvalidInput(f"items: must be a list or a Source, not {type(items).__name__}")

@@ -100,7 +100,7 @@ def encode(value: Any, path: str, most: int = ITEM_BYTES) -> Payload:
     return payload
 
 
-class Items(Sequence[Payload]):
+class ItemList(Sequence[Payload]):
     """A list of a user's values as payloads, each encoded once, by the workflow's converter, when it is needed."""
 
     def __init__(self, values: Sequence[Any], encoded: list[Payload | None], window: range) -> None:
@@ -109,7 +109,7 @@ class Items(Sequence[Payload]):
         self._window = window
 
     @classmethod
-    def checked(cls, values: Sequence[Any], path: str, most: int, most_together: int) -> Items:
+    def checked(cls, values: Sequence[Any], path: str, most: int, most_together: int) -> ItemList:
         """Raises `InvalidInput`, naming the item, where one cannot be encoded or takes over `most` bytes.
 
         A list of a million numbers must not take the two seconds that a workflow task has: plain values are encoded
@@ -134,10 +134,10 @@ class Items(Sequence[Payload]):
     @overload
     def __getitem__(self, at: int) -> Payload: ...
     @overload
-    def __getitem__(self, at: slice) -> Items: ...
-    def __getitem__(self, at: int | slice) -> Payload | Items:
+    def __getitem__(self, at: slice) -> ItemList: ...
+    def __getitem__(self, at: int | slice) -> Payload | ItemList:
         if isinstance(at, slice):
-            return Items(self._values, self._encoded, self._window[at])
+            return ItemList(self._values, self._encoded, self._window[at])
         index = self._window[at]
         payload = self._encoded[index]
         if payload is None:
