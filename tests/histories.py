@@ -13,7 +13,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from temporal_fanout.histories.run import ItemOutcome, RunHistory, outcomes
+from temporal_fanout.histories.items import ItemOutcome
+from temporal_fanout.histories.run import RunHistory, outcomes
 from temporal_fanout.lab.workflows.child import ChildWorkflow
 from temporal_fanout.lab.workflows.parent import ParentWorkflow
 from temporal_fanout.plugin import FanOutPlugin

@@ -3,7 +3,8 @@
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.engine.fan_out import fan_out
 from temporal_fanout.histories.events import HistoryGone
-from temporal_fanout.histories.run import ItemOutcome, outcomes
+from temporal_fanout.histories.items import ItemOutcome
+from temporal_fanout.histories.run import outcomes
 from temporal_fanout.options import FanOutOptions
 from temporal_fanout.plugin import FanOutPlugin
 from temporal_fanout.results import (

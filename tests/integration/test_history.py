@@ -16,9 +16,10 @@ from temporalio.common import RetryPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import RPCError
 
-from temporal_fanout.histories import run as history
+from temporal_fanout.histories import workflow as history
 from temporal_fanout.histories.events import HistoryGone, read_events
-from temporal_fanout.histories.run import ItemOutcome, outcomes
+from temporal_fanout.histories.items import ItemOutcome
+from temporal_fanout.histories.run import READ_AHEAD, outcomes
 from temporal_fanout.operations.connect import connect
 from temporal_fanout.process.devserver import DevServer
 from temporal_fanout.results import Outcome
@@ -113,7 +114,7 @@ async def test_shards_are_read_ahead_a_few_at_a_time(bench: Bench, client: Clien
     async for _ in outcomes(client, handle.id):
         await asyncio.sleep(0.02)
         taken += 1
-        assert len(begun) <= 1 + taken // 2 + history.READ_AHEAD
+        assert len(begun) <= 1 + taken // 2 + READ_AHEAD
     assert (taken, len(begun)) == (24, 13)
 
 

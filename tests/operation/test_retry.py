@@ -20,7 +20,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from temporal_fanout import InvalidInput, retry
-from temporal_fanout.histories import run as history
+from temporal_fanout.histories import workflow as history
 from temporal_fanout.histories.events import read_events
 from temporal_fanout.operations.connect import connect
 from temporal_fanout.process.devserver import DevServer

@@ -23,8 +23,8 @@ from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import ROWS, counted, err, note, out, print_table
 from temporal_fanout.cli.run import PATIENCE_SECONDS, Patience, with_client
 from temporal_fanout.histories.events import read_attempts
+from temporal_fanout.histories.items import ItemOutcome
 from temporal_fanout.histories.listing import Listing, Row
-from temporal_fanout.histories.run import ItemOutcome
 from temporal_fanout.process.exit import ExitCode
 from temporal_fanout.results import Outcome
 from temporal_fanout.retries.merged import merged

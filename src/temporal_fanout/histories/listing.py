@@ -10,7 +10,8 @@ from typing import Any
 from temporalio.client import Client
 
 from temporal_fanout.histories.events import run_ids
-from temporal_fanout.histories.run import READ_AHEAD, ItemOutcome, Place, RunHistory
+from temporal_fanout.histories.items import ItemOutcome
+from temporal_fanout.histories.run import READ_AHEAD, Place, RunHistory
 from temporal_fanout.results import Outcome
 
 

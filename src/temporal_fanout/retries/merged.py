@@ -10,8 +10,8 @@ from dataclasses import replace
 from temporalio.client import Client
 
 from temporal_fanout.histories.events import read_started
+from temporal_fanout.histories.items import ItemOutcome
 from temporal_fanout.histories.listing import Listing, Row
-from temporal_fanout.histories.run import ItemOutcome
 from temporal_fanout.results import Outcome
 from temporal_fanout.retries.choice import Choice
 from temporal_fanout.wire.protocol import RETRY_WORKFLOW
