@@ -288,6 +288,17 @@ class Refund:
 
 
 @workflow.defn
+class Keyed:
+    """Completes only with a key that is good, or bytes."""
+
+    @workflow.run
+    async def run(self, item: Any, key: Any = None, *more: Any) -> list[Any]:
+        if key != "good" and not isinstance(key, bytes | list):
+            raise ApplicationError(f"no key: {key}", type="Refused", non_retryable=True)
+        return [item, len(more)]
+
+
+@workflow.defn
 class Childless:
     @workflow.run
     async def run(self) -> None:
@@ -296,6 +307,6 @@ class Childless:
 
 WORKFLOWS: list[type] = [
     Act, Gather, GatherActivities, Slow, Entity, Leaver, Retried, Besides, Flaky, GatherFlaky, EntityFlaky, Raw,
-    GatherRaw, Again, Refund, Childless,
+    GatherRaw, Again, Refund, Childless, Keyed,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [act, flaky]

@@ -354,6 +354,14 @@ async def numbers(request: dict[str, Any], total: int, fault: str = "") -> dict[
 
 
 @activity.defn
+async def large_result(item: int) -> str:
+    """So large that a history takes a dozen; fails for what is negative."""
+    if item < 0:
+        raise ApplicationError("is negative", type="Negative", non_retryable=True)
+    return "x" * 400_000
+
+
+@activity.defn
 async def double_any(value: int) -> int:
     return value * 2
 
@@ -363,4 +371,6 @@ WORKFLOWS: list[type] = [
     Bill, Nightly, Anything, Large, BadMemo, Several, Busy, TwoSleeps, Compensating, Total, Batched, Echo, Describe,
     Sleep, Plain, Stuck, TwoInputs, Broken, Blob, ActivityChild, FailsTwice, FailsItsTasks,
 ]  # fmt: skip
-ACTIVITIES: list[Any] = [double, declined, fails_twice, gauged, gathered, sleep, silent, numbers, double_any]
+ACTIVITIES: list[Any] = [
+    double, declined, fails_twice, gauged, gathered, sleep, silent, numbers, double_any, large_result,
+]  # fmt: skip

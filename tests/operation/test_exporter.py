@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import re
@@ -19,6 +20,7 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
+from temporalio.converter import DataConverter
 
 from temporal_fanout.exporter import exporter as exporter_module
 from temporal_fanout.exporter import ledger, open_runs
@@ -30,6 +32,7 @@ from tests import parents as p
 from tests import workflows as w
 from tests.conftest import Bench, until
 from tests.histories import read, until_counted, working_for_all
+from tests.integration.test_history import Zip
 from tests.processes import a_queue, fanout, serving
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -207,22 +210,37 @@ async def test_a_run_is_counted_when_its_last_child_has_ended(bench: Bench, tmp_
     assert items(exporter) == {("Gather", "Act", "completed"): 1, ("Leaver", "Act", "terminated"): 1}
 
 
-async def test_a_run_whose_history_is_gone_is_said_to_be_unread(bench: Bench) -> None:
-    """A run with a deleted shard is counted as a run and as unread, once, and none of its items."""
-    handle = await bench.start(w.Anything.run, "activity:double", [1, 3, 5, 7], {"shard_size": 2})
-    await handle.result()
-    await bench.client.workflow_service.delete_workflow_execution(
-        DeleteWorkflowExecutionRequest(
-            namespace="default", workflow_execution=WorkflowExecution(workflow_id=f"{handle.id}.s1")
-        )
-    )
+async def test_a_run_that_lost_a_shard_is_counted_from_its_result(bench: Bench) -> None:
+    """Retention removes a shard before its parent, whose history says what became of the shard's items."""
+    handle = await bench.start(w.Anything.run, "activity:double", [1, 2, 3, 4, 5], {"shard_size": 2})
+    result = await handle.result()
+    await _delete(bench.client, f"{handle.id}.s1")
     exporter = Exporter("default", TYPES)
-    await until(lambda: _is_gone(bench.client, f"{handle.id}.s1"), "the deletion")
+    await swept(exporter, bench.client, 1)
+    assert runs(exporter) == {("Anything", "completed"): 1}
+    assert items(exporter) == {("Anything", "activity:double", o): n for o, n in result["outcomes"].items()}
+    assert samples(exporter, "unread_runs_total", "parent_type") == {}
+
+
+async def test_a_run_that_cannot_be_read_is_said_to_be_unread(bench: Bench) -> None:
+    """Its shards are of a client with a codec: it is counted as a run and as unread, once, and none of its items."""
+    converter = dataclasses.replace(DataConverter.default, payload_codec=Zip())
+    address = bench.client.service_client.config.target_host
+    async with working_for_all(await connect(30, target_host=address, data_converter=converter)) as coded:
+        await coded.run(w.Anything.run, "activity:double", [1, 3, 5, 7], {"shard_size": 2})
+    exporter = Exporter("default", TYPES)
     await swept(exporter, bench.client, 1)
     await exporter.sweep(bench.client)
     assert samples(exporter, "unread_runs_total", "parent_type") == {("Anything",): 1}
     assert runs(exporter) == {("Anything", "completed"): 1}
     assert items(exporter) == {}
+
+
+async def _delete(client: Client, id: str) -> None:
+    await client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(namespace="default", workflow_execution=WorkflowExecution(workflow_id=id))
+    )
+    await until(lambda: _is_gone(client, id), "the deletion")
 
 
 async def _is_gone(client: Client, id: str) -> bool:

@@ -26,7 +26,7 @@ from tests.histories import counted, read, until_counted, working_for_all
 from tests.processes import Ended, fanout, start
 from tests.relay import relay
 
-COLUMNS = ["index", "child_id", "input", "outcome", "result", "error", "type", "started_at", "seconds"]
+COLUMNS = ["index", "child_id", "input", "outcome", "result", "error", "type", "started_at", "seconds", "from_result"]
 
 
 @pytest.fixture

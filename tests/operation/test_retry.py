@@ -384,7 +384,7 @@ async def test_what_cannot_be_retried_is_said_in_one_line(bench: Bench, server: 
     """An unknown id, what still runs, what has no children, and choices that cannot be."""
     childless = await bench.start(p.Childless.run)
     await childless.result()
-    running = await bench.start(w.Anything.run, "Act", ["sleep"], {})
+    running = await bench.start(w.Anything.run, "Act", ["sleep"], {}, seconds=300)
     left = await bench.start(p.Leaver.run)
     await left.result()
     for args, message in (

@@ -22,7 +22,7 @@ from temporalio.client import Client
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.cli.output import ROWS, counted, err, note, out, print_table
 from temporal_fanout.cli.run import PATIENCE_SECONDS, Patience, with_client
-from temporal_fanout.histories.events import read_attempts
+from temporal_fanout.histories.events import HistoryGone, read_attempts
 from temporal_fanout.histories.items import ItemOutcome
 from temporal_fanout.histories.listing import Listing, Row
 from temporal_fanout.process.exit import ExitCode
@@ -32,7 +32,7 @@ from temporal_fanout.wire.payloads import as_json
 
 RUNNING = "running"
 """Where other items have an outcome."""
-COLUMNS = ("index", "child_id", "input", "outcome", "result", "error", "type", "started_at", "seconds")
+COLUMNS = ("index", "child_id", "input", "outcome", "result", "error", "type", "started_at", "seconds", "from_result")
 
 _FAILED = {Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.TERMINATED}
 _ASKED_AT_ONCE = 16
@@ -131,6 +131,9 @@ async def show(
         out().print(said)
     else:
         note(said)
+    if listing.lost_items:
+        shards = f"{listing.lost_items} items of {listing.lost_shards} shards"
+        note(f"{shards} are known from their results only: their histories are gone")
     if listing.waiting:
         note(f"{listing.waiting} more wait to be started")
     if not listing.rest_known:
@@ -142,7 +145,7 @@ def as_dict(row: Row) -> dict[str, Any]:
     """A row as JSON; what is not JSON of its payloads is shown as its encoding and size."""
     item = row.item
     return {
-        "index": row.index,
+        "index": None if item.is_unnamed else row.index,
         "child_id": item.child_id,
         "input": as_json(item.inputs[0]) if item.inputs else None,
         "outcome": str(item.outcome or RUNNING),
@@ -151,6 +154,7 @@ def as_dict(row: Row) -> dict[str, Any]:
         "type": item.type,
         "started_at": item.started_at and item.started_at.isoformat(timespec="milliseconds"),
         "seconds": None if item.seconds is None else round(item.seconds, 3),
+        "from_result": item.from_result,
     }
 
 
@@ -189,10 +193,13 @@ async def _attempted(
 
 
 async def _attempts(client: Client, item: ItemOutcome) -> int | None:
-    """None: it was not started, or is an activity that runs."""
+    """None: it was not started, is an activity that runs, or has no history any more."""
     if item.attempt or not item.run_id:
         return item.attempt or None
-    return await read_attempts(client, item.child_id, item.run_id)
+    try:
+        return await read_attempts(client, item.child_id, item.run_id)
+    except HistoryGone:
+        return None
 
 
 # -- writing

@@ -45,5 +45,13 @@ class ItemOutcome:
     """The workflow that started it: the run, or a shard of it."""
     attempt: int = 0
     """Of an activity that has ended, its last attempt, from 1 on; of a child its own histories tell: 0."""
+    from_result: bool = False
+    """Its history is gone: this is what the history of its parent holds of it. An index of none then means that of
+    several items only the outcomes are known, and not which item had which."""
     start: Start | None = field(default=None, repr=False, compare=False)
     """The attributes of the event that started it; of one that was not started, how it would have been, if known."""
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether nothing says which item of its fan-out it is."""
+        return self.from_result and self.index is None

@@ -42,7 +42,10 @@ class Row:
     """An item, with what tells it from the others."""
 
     index: int
-    """Its place in its fan-out; of what belongs to none, its number among those of the whole chain. Both from 0."""
+    """Its place in its fan-out; of what belongs to none, its number among those of the whole chain. Both from 0.
+
+    Of an item that is unnamed it means nothing.
+    """
     item: ItemOutcome
     mark: Mark
 
@@ -70,6 +73,10 @@ class Listing:
         """False where nothing says how many items the last run would have had."""
         self.waiting = 0
         """Items that may yet be started, as far as they are known."""
+        self.lost_shards = 0
+        """Shards whose histories are gone."""
+        self.lost_items = 0
+        """Items of those: they are known from results only."""
         self._client = client
         self._last_run = last_run
 
@@ -91,5 +98,7 @@ class Listing:
             self.closed, self.outcome, self.rest_known = run.closed, run.outcome, run.rest_known
             self.settled = self.settled and run.settled
             self.waiting += run.waiting
+            self.lost_shards += run.lost_shards
+            self.lost_items += run.lost_items
             if run.continued_as and run_id == self.runs[-1] and run_id != self._last_run:
                 self.runs.append(run.continued_as)

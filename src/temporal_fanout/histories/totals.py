@@ -15,7 +15,6 @@ and what followed in a fan-out whose `FanOutStopped` the run caught.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.client import Client
@@ -24,10 +23,10 @@ from temporal_fanout.checks import InvalidInput
 from temporal_fanout.histories.events import Events
 from temporal_fanout.histories.inputs import PARENTS
 from temporal_fanout.histories.items import ItemOutcome
-from temporal_fanout.histories.values import first_value, is_count
-from temporal_fanout.options import FanOutOptions
+from temporal_fanout.histories.parts import Part
+from temporal_fanout.histories.shards import Shard
+from temporal_fanout.histories.values import first_value, is_count, own_json
 from temporal_fanout.results import Outcome
-from temporal_fanout.wire.starts import Start
 
 
 class RunState:
@@ -47,60 +46,26 @@ class RunState:
         """False where it closed before its end, and nothing says how many items it had."""
         self.changed_at = 0.0
         """When an item last started or ended, else when the run started, in seconds since 1970."""
-
-
-@dataclass
-class Part:
-    """What a workflow's history says of a fan-out, or of the part of one that it runs."""
-
-    name: str
-    prefix: str
-    """Of the ids of its items."""
-    work: str
-    first: int
-    """Index of its first item."""
-    end: int
-    """Index after the last item that was started, here or in a shard that was opened."""
-    total: int | None = None
-    """Index after the last of all its items."""
-    values: Sequence[Any] | None = None
-    """All its items from the first on, where they are known."""
-    options: FanOutOptions | None = None
-    """Where they are known."""
-    start: Start | None = None
-    """How the first of its items was started, here."""
-    pages: list[tuple[int, list[Any]]] = field(default_factory=list)
-    """Of a source, what was read of it here: where a page starts, and its items."""
-
-    @classmethod
-    def of_shard(cls, spec: dict[str, Any]) -> Part:
-        """Of a shard, from its input: nothing of it is started yet."""
-        start, total = spec["start"], spec["start"] + spec["count"]
-        options = FanOutOptions.from_dict(spec["options"])
-        return cls(spec["name"], spec["item_prefix"], spec["work"], start, start, total, spec.get("items"), options)
-
-    def value(self, index: int) -> tuple[Any, ...]:
-        """The item of this index; empty where it is not known."""
-        if self.values is not None:
-            return (self.values[index - self.first],)
-        for first, items in self.pages:
-            if first <= index < first + len(items):
-                return (items[index - first],)
-        return ()
+        self.lost_shards = 0
+        """Shards whose histories are gone: their items are known from what their parents' histories hold of them."""
+        self.lost_items = 0
+        """Items of those."""
 
 
 class Totals:
     """How many items the fan-outs of a run have."""
 
-    def __init__(self, client: Client, id: str, events: Events, fan_outs: dict[str, Part]) -> None:
-        self.surveyed: list[int] = []
-        """What each survey of a source says."""
+    def __init__(
+        self, client: Client, id: str, events: Events, fan_outs: dict[str, Part], surveyed: Sequence[int]
+    ) -> None:
+        """`surveyed` is what each survey of a source says."""
+        self._surveyed = surveyed
         self._client = client
         self._id = id
         self._events = events
         self._fan_outs = fan_outs
 
-    async def learn(self, run: RunState, items: Sequence[ItemOutcome], shards: Sequence[Part]) -> None:
+    async def learn(self, run: RunState, items: Sequence[ItemOutcome], shards: Sequence[Shard]) -> None:
         """Finds out how many items the fan-outs have, from the items and the shards that were started here."""
         events = self._events
         if not self._fan_outs and (read_input := PARENTS.get(events.started.workflow_type.name)):
@@ -109,7 +74,7 @@ class Totals:
             [fan_out] = self._fan_outs.values()
             await self._learn_total(run, fan_out, items, shards)
         if run.closed and run.outcome is not Outcome.COMPLETED and not run.continued_as:
-            totals = [fan_out.total for fan_out in self._fan_outs.values()]
+            totals = [fan_out.indexes for fan_out in self._fan_outs.values()]
             run.rest_known = None not in totals if totals else await self._said() is not None
 
     async def _learn_from_input(self, run: RunState, read_input: Callable[[Sequence[Any]], Any]) -> None:
@@ -124,21 +89,31 @@ class Totals:
         name = options.name or ""
         prefix = f"{self._id}." + (f"{name}." if name else "")
         values = items if isinstance(items, list) else None
-        self._fan_outs[name] = Part(name, prefix, work, 0, 0, values=values, options=options)
+        convert = self._client.data_converter.payload_converter
+        args, memo = convert.to_payloads(options.args), convert.to_payloads(list(options.memo.values()))
+        self._fan_outs[name] = Part(
+            name,
+            prefix,
+            work,
+            values=values,
+            options=options,
+            args=args,
+            memo=dict(zip(options.memo, memo, strict=True)),
+        )
 
     async def _learn_total(
-        self, run: RunState, fan_out: Part, items: Sequence[ItemOutcome], shards: Sequence[Part]
+        self, run: RunState, fan_out: Part, items: Sequence[ItemOutcome], shards: Sequence[Shard]
     ) -> None:
         said = await self._said()
         if said is None and run.outcome is Outcome.COMPLETED:
             return
-        fan_out.values = fan_out.values or await self._given(fan_out, items, shards)
+        fan_out.values = fan_out.values or await self._given(items, shards)
         if said is not None:
-            fan_out.total = said
-        elif len(self.surveyed) == 1:
-            fan_out.total = self.surveyed[0]
+            fan_out.indexes = range(said)
+        elif len(self._surveyed) == 1:
+            fan_out.indexes = range(self._surveyed[0])
         elif fan_out.values is not None:
-            fan_out.total = len(fan_out.values)
+            fan_out.indexes = range(len(fan_out.values))
 
     async def _said(self) -> int | None:
         """How many items the run itself says it had, in its result or in the details of its failure."""
@@ -147,23 +122,29 @@ class Totals:
             payloads = close.attributes.result.payloads
         elif close is not None and close.outcome is Outcome.FAILED:
             payloads = close.attributes.failure.application_failure_info.details.payloads
-        said = await first_value(self._client, payloads)
+        said = await own_json(self._client, payloads or ()) or await first_value(self._client, payloads)
         if isinstance(said, dict) and "outcomes" in said and is_count(said.get("total_children")):
             return int(said["total_children"])
         return None
 
-    async def _given(self, fan_out: Part, items: Sequence[ItemOutcome], shards: Sequence[Part]) -> list[Any] | None:
+    async def _given(self, items: Sequence[ItemOutcome], shards: Sequence[Shard]) -> list[Any] | None:
         """That of the run's inputs which lists the items: an array with each item that was started at its place."""
-        started = [
-            (item.index, await first_value(self._client, item.inputs)) for item in items if item.index is not None
-        ]
+        started: list[tuple[int, Any]] = []
+        for item in items:
+            if item.index is not None and item.inputs:
+                started.append((item.index, await first_value(self._client, item.inputs)))
+        convert = self._client.data_converter.payload_converter
+        for shard in shards:
+            known = shard.part.items
+            try:
+                given = convert.from_payloads(list(known.values()))
+            except Exception:  # of whatever converter
+                return None
+            started.extend(zip(known, given, strict=True))
         for payload in self._events.started.input.payloads:
             values = await first_value(self._client, [payload])
-            if (
-                isinstance(values, list)
-                and len(values) >= fan_out.end
-                and all(values[index] == value for index, value in started)
-                and all(values[shard.first : shard.total] == shard.values for shard in shards)
+            if isinstance(values, list) and all(
+                index < len(values) and values[index] == value for index, value in started
             ):
                 return values
         return None

@@ -9,57 +9,69 @@ Where an item was never started, its input is known from the list of items, or f
 for it; else only its number is.
 
 An id that occurs twice in one history is one item that its workflow tried again: what became of it last is its outcome.
+The same holds for an id that was taken and the one under which the item was started then, with `.a2`, `.a3`, … after
+it; and for an item that waited for a person and was handed to a fresh shard, with which its last try is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import fields
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from temporalio.api.enums.v1 import ParentClosePolicy
 from temporalio.client import Client
 
-from temporal_fanout.checks import InvalidInput
-from temporal_fanout.histories.events import Begun, Events, HistoryGone, describe, read_end, read_events
+from temporal_fanout.histories.events import Begun, End, Events, HistoryGone, describe, read_end, read_events
 from temporal_fanout.histories.items import ItemOutcome
-from temporal_fanout.histories.totals import Part, RunState, Totals
-from temporal_fanout.histories.values import first_value, is_count
-from temporal_fanout.options import FanOutOptions
+from temporal_fanout.histories.pages import Pages
+from temporal_fanout.histories.parts import Blanks, Part, read_shard
+from temporal_fanout.histories.shards import Shard, gaps, lost_items, runs, without_overlaps
+from temporal_fanout.histories.totals import RunState, Totals
 from temporal_fanout.results import Outcome
-from temporal_fanout.source import READ_HISTORY, PageRequest
 from temporal_fanout.wire.outcome import Ended
-from temporal_fanout.wire.protocol import SHARD_WORKFLOW
-from temporal_fanout.wire.starts import ACTIVITY, RECORDED, Start, changed, from_text, pass_through, planned, work_of
+from temporal_fanout.wire.protocol import SHARD_WORKFLOW, HeldSpec
 
 _ASKED_AT_ONCE = 8
-_PAGE_REQUEST = {field.name for field in fields(PageRequest)}
+_AGAIN = re.compile(r"\.a[0-9]+$")
+"""After an id that was taken."""
+_ITEM = re.compile(r"(?:([^.]+)\.)?([0-9]+)(?:\.a[0-9]+)?")
+"""What follows the parent's id in that of an item: the fan-out's name, if it has one, and the index."""
 
 
 class Node:
     """One workflow's part of a run: the run's own, or a shard's."""
 
-    def __init__(self, client: Client, run: RunState, id: str, run_id: str, is_run: bool = False) -> None:
+    def __init__(
+        self, client: Client, run: RunState, id: str, run_id: str, is_run: bool = False, seen: Shard | None = None
+    ) -> None:
+        """`seen` is what its parent's history holds of a shard."""
         self.items: list[ItemOutcome] = []
         """In the order in which they were started."""
         self.rest: list[Section] = []
         """What follows them: its shards, and what was not started."""
+        self.held: set[int] = set()
+        """Indexes of those of its items that it was handed and did not start."""
         self._client = client
         self._run = run
         self._id = id
         self._run_id = run_id
         self._is_run = is_run
+        self._seen = seen.begun if seen else None
+        self._indexes = seen.indexes if seen else None
         self._task: asyncio.Task[None] | None = None
         self._events: Events
-        self._shard: Part | None = None
+        self._part: Part | None = None
         """The part of the fan-out that this workflow runs, if it is a shard."""
         self._fan_outs: dict[str, Part] = {}
-        self._shards: list[Part] = []
+        self._shards: list[Shard] = []
         self._next: dict[str, int] = {}
-        self._totals: Totals
-        self._pages: list[tuple[int, list[Any]]] = []
-        self._is_recorded = False
+        self._pages = Pages(client)
+        self._gone: set[str] = set()
+        """Children that were open when this workflow closed, and whose histories are gone."""
         self._task_queue = ""
 
     @property
@@ -78,10 +90,24 @@ class Node:
         if self._task is not None and not self._task.cancel() and not self._task.cancelled():
             self._task.exception()  # which nobody will ask for
 
+    async def every(self) -> AsyncIterator[ItemOutcome]:
+        """Its items, and all that follow them."""
+        await self.read()
+        for item in self.items:
+            yield item
+        for section in self.rest:
+            async for item in section.every() if isinstance(section, Node) else section:
+                yield item
+
     async def _read(self) -> None:
-        self._events = events = await read_events(self._client, self._id, self._run_id)
+        try:
+            self._events = events = await read_events(self._client, self._id, self._run_id)
+        except HistoryGone:
+            if self._seen is None:
+                raise
+            self.rest.append(self._lost(self._seen))
+            return
         self._task_queue = events.started.task_queue.name
-        self._totals = Totals(self._client, self._id, events, self._fan_outs)
         run = self._run
         run.changed_at = max(run.changed_at, events.changed_at)
         if self._is_run:
@@ -92,31 +118,43 @@ class Node:
         else:
             await self._ask_children()
         if events.started.workflow_type.name == SHARD_WORKFLOW:
-            self._shard = await self._own_part()
-            self._fan_outs[self._shard.name] = self._shard
-            self._is_recorded = self._shard.work.startswith(RECORDED)
+            await self._learn_own_part()
         for one in _last_starts(events.begun):
             await self._add(one)
-        if self._shard is None:
-            await self._totals.learn(run, self.items, self._shards)
-        if len(self._fan_outs) == 1:
-            next(iter(self._fan_outs.values())).pages = self._pages
-        for fan_out in self._fan_outs.values():
-            if fan_out.total is not None and fan_out.end < fan_out.total:
-                if events.close is None:
-                    run.waiting += fan_out.total - fan_out.end
-                else:
-                    self.rest.append(self._not_started(fan_out))
-        del self._events, self._shards, self._totals  # with their payloads
+        if self._part is not None:  # items that were handed to it have run in any order
+            self.items.sort(key=lambda item: -1 if item.index is None else item.index)
+        await self._lay_out()
+        del self._events, self._shards  # with their payloads
+
+    async def _lost(self, seen: Begun) -> AsyncIterator[ItemOutcome]:
+        """The items of a shard that has no history any more."""
+        run = self._run
+        run.lost_shards += 1
+        async for item in lost_items(self._client, seen, self._indexes or (), run.closed):
+            run.lost_items += 1
+            if item.outcome is None:
+                run.settled = False
+            yield item
+
+    async def _learn_own_part(self) -> None:
+        spec, carried = await read_shard(self._client, self._id, self._events.started.input.payloads)
+        part = Part.of_shard(spec, carried)
+        part.indexes = part.indexes if self._indexes is None else self._indexes
+        self._part = self._fan_outs[part.name] = part
+        blanks = self._blanks(part)
+        for held in map(HeldSpec.from_dict, spec.held):
+            ended = Ended(Outcome(held.outcome), error=held.error, type=held.type)
+            self.items.append(await blanks.item(held.index, ended, id=held.id, seconds=held.seconds))
+            self.held.add(held.index)
 
     # -- items
 
     async def _add(self, one: Begun) -> None:
         inputs = one.attributes.input.payloads
-        if one.is_activity and await self._is_reading(one):
+        if one.is_activity and await self._pages.take(one):
             return
-        if one.type == SHARD_WORKFLOW and _is_spec(spec := await first_value(self._client, inputs)):
-            await self._add_shard(one, Part.of_shard(spec))
+        if one.type == SHARD_WORKFLOW:
+            self._shards.append(await self._shard(one))
             return
         ended = await self._ended(one)
         if ended is None:
@@ -124,6 +162,9 @@ class Node:
         outcome = ended.outcome if ended else None
         started = outcome is not Outcome.NOT_STARTED
         index, name = self._place(one)
+        if index is not None and index in self.held:
+            self.held.discard(index)
+            self.items = [item for item in self.items if item.index != index]
         self.items.append(
             ItemOutcome(
                 index=index,
@@ -141,6 +182,7 @@ class Node:
                 fan_out=name,
                 parent_id=self._id,
                 attempt=one.attempt,
+                from_result=one.id in self._gone,
                 start=one.attributes,
             )
         )
@@ -152,10 +194,12 @@ class Node:
             return ended
         if one.is_activity:
             return Ended(Outcome.TERMINATED, error="it was open when its workflow closed", type="TerminatedError")
+        if one.id in self._gone:
+            return Ended(Outcome.TERMINATED, error="it was open when its parent closed", type="TerminatedError")
         return None if one.run_id else Ended(Outcome.NOT_STARTED)
 
     def _seconds(self, one: Begun) -> float:
-        end = one.end or self._events.close
+        end: End | None = one.end or self._events.close
         return max(0.0, end.at - one.at) if end else 0.0
 
     async def _ask_children(self) -> None:
@@ -165,8 +209,14 @@ class Node:
         async def ask(one: Begun) -> None:
             async with places:
                 one.run_id = one.run_id or await self._run_of(one)
-                if one.run_id and one.type != SHARD_WORKFLOW:
+                if not one.run_id or one.type == SHARD_WORKFLOW:
+                    return
+                try:
                     one.end = await read_end(self._client, one.id, one.run_id)
+                except HistoryGone:
+                    if one.attributes.parent_close_policy != ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE:
+                        raise
+                    self._gone.add(one.id)
 
         await asyncio.gather(*(ask(one) for one in self._events.begun if one.end is None and not one.is_activity))
 
@@ -179,122 +229,129 @@ class Node:
         return child.first_run_id if child.parent_execution.run_id == self._run_id else ""
 
     def _place(self, one: Begun) -> tuple[int | None, str]:
-        """Index and fan-out of an item: a fan-out starts them in order, with ids that end in their index."""
-        if self._shard is not None:
-            before, first = self._shard.prefix, self._shard.first
-        else:
-            before, first = f"{self._id}.", 0
-        if not one.id.startswith(before):
+        """Index and fan-out of an item: its id ends in its index, and the run itself starts its items in order."""
+        before = self._part.prefix if self._part else f"{self._id}."
+        found = _ITEM.fullmatch(one.id.removeprefix(before)) if one.id.startswith(before) else None
+        if found is None:
             return None, ""
-        name, _, number = one.id[len(before) :].rpartition(".")
-        if self._shard is not None:
-            name = self._shard.name
-        index = self._next.get(name, first)
-        if number != str(index):
+        name, index = found[1] or "", int(found[2])
+        if self._part is not None:
+            is_own = not name and index in (self._part.indexes or ())
+            return (index, self._part.name) if is_own else (None, "")
+        if found[2] != str(self._next.get(name, 0)):
             return None, ""
         self._next[name] = index + 1
-        prefix = one.id.removesuffix(number)
-        fan_out = self._fan_outs.setdefault(name, Part(name, prefix, one.type, first, first))
-        fan_out.end = max(fan_out.end, index + 1)
+        prefix = before + (f"{name}." if name else "")
+        fan_out = self._fan_outs.setdefault(name, Part(name, prefix, one.type))
         fan_out.start = fan_out.start or one.attributes
         return index, name
 
-    async def _is_reading(self, one: Begun) -> bool:
-        """Whether a fan-out reads its source by this activity: nothing else is asked by a `PageRequest`."""
-        inputs = one.attributes.input.payloads
-        is_plain = self._client.data_converter.payload_codec is None
-        if not inputs or (is_plain and b'"max_bytes"' not in inputs[0].data):
-            return False
-        request = await first_value(self._client, inputs)
-        if not isinstance(request, dict) or request.keys() != _PAGE_REQUEST:
-            return False
-        self._is_recorded |= one.type == ACTIVITY + READ_HISTORY
-        if one.end is not None and one.end.outcome is Outcome.COMPLETED:
-            page = await first_value(self._client, one.end.attributes.result.payloads)
-            if request["limit"] and isinstance(page, dict) and isinstance(page.get("items"), list):
-                self._pages.append((request["offset"], page["items"]))
-            if not request["limit"] and isinstance(page, dict) and is_count(page.get("total")):
-                self._totals.surveyed.append(page["total"])
-        return True
+    # -- shards, and what was not started
 
-    # -- shards
+    async def _shard(self, one: Begun) -> Shard:
+        shard = await Shard.read(self._client, one)
+        spec = shard.spec
+        if self._part is None:
+            whole = self._fan_outs.setdefault(spec.name, Part(spec.name, spec.item_prefix, spec.work))
+            if whole.options is None:
+                part = shard.part
+                whole.options, whole.args, whole.memo = part.options, part.args, part.memo
+        return shard
 
-    async def _own_part(self) -> Part:
-        spec = await first_value(self._client, self._events.started.input.payloads)
-        if not _is_spec(spec):
-            raise InvalidInput(
-                f"{self._id}: the input of this shard cannot be read: has this client its data converter?"
-            )
-        return Part.of_shard(spec)
+    async def _lay_out(self) -> None:
+        """Puts the shards, and what is known of items that were not started, after the items that were."""
+        own_indexes = self._part.indexes if self._part else None
+        ranges = without_overlaps([shard for shard in self._shards if shard.spec.indexes is None], own_indexes)
+        for shard in self._shards:
+            if shard.spec.indexes is not None:
+                await self._overlay(shard)
+        if self._part is None:
+            totals = Totals(self._client, self._id, self._events, self._fan_outs, self._pages.surveyed)
+            await totals.learn(self._run, self.items, ranges)
+        if len(self._fan_outs) == 1:
+            [part] = self._fan_outs.values()
+            part.items.update(self._pages.items)
+            part.is_recorded |= self._pages.are_recorded
+        for name, part in self._fan_outs.items():
+            shards = [shard for shard in ranges if shard.spec.name == name]
+            own = runs(item.index for item in self.items if item.index is not None and item.fan_out == name)
+            taken = [*own, *(shard.indexes for shard in shards)]
+            end = max((one[-1] + 1 for one in taken), default=0)
+            left = gaps(range(end) if part.indexes is None else part.indexes, taken)
+            sections: list[Shard | Sequence[int]] = sorted([*shards, *left], key=_first_index)
+            for section in sections:
+                if isinstance(section, Shard):
+                    self._follow(section, part)
+                elif self._events.close is None:
+                    self._run.waiting += len(section)
+                else:
+                    self.rest.append(self._not_started(part, section))
 
-    async def _add_shard(self, one: Begun, part: Part) -> None:
-        self._shards.append(part)
-        whole = self._fan_outs.setdefault(part.name, Part(part.name, part.prefix, part.work, 0, 0))
-        whole.end = max(whole.end, part.total or 0)
-        whole.options = whole.options or part.options
+    def _follow(self, shard: Shard, part: Part) -> None:
+        one = shard.begun
         if one.run_id:
-            self.rest.append(Node(self._client, self._run, one.id, one.run_id))
+            self.rest.append(Node(self._client, self._run, one.id, one.run_id, seen=shard))
         elif one.end is not None or self._events.close is not None:
-            self.rest.append(self._not_started(part, await one.ended(self._client.data_converter)))
+            self.rest.append(self._not_started(shard.part, shard.indexes, one))
         else:
-            self._run.waiting += (part.total or 0) - part.first
+            self._run.waiting += len(shard.indexes)
 
-    # -- what was not started
+    async def _overlay(self, shard: Shard) -> None:
+        """Puts what became of held items in the shard that they were handed to in their place."""
+        one = shard.begun
+        if not one.run_id:
+            return
+        node = Node(self._client, self._run, one.id, one.run_id, seen=shard)
+        found = [item async for item in node.every()]
+        own = {item.index: item for item in self.items if item.index is not None and item.fan_out == shard.spec.name}
+        if any(item.is_unnamed for item in found):
+            for index in shard.indexes:
+                own.pop(index, None)
+        for item in found:
+            if item.index is not None and (item.index not in node.held or item.index not in own):
+                own[item.index] = item
+                self.held.discard(item.index)
+        others = [item for item in self.items if item.index is None or item.fan_out != shard.spec.name]
+        unnamed = [item for item in found if item.index is None]
+        self.items = [*others, *unnamed, *(own[index] for index in sorted(own))]
 
-    async def _not_started(self, part: Part, why: Ended | None = None) -> AsyncIterator[ItemOutcome]:
-        model = await self._model(part)
-        for index in range(part.end, part.total or 0):
-            start = await self._would_be(model, part.value(index))
-            yield ItemOutcome(
-                index,
-                f"{part.prefix}{index}",
-                work_of(start) if start and work_of(start) else part.work.removeprefix(RECORDED),
-                Outcome.NOT_STARTED,
-                tuple(start.input.payloads) if start else (),
-                error=why.error if why else "",
-                type=why.type if why else "",
-                task_queue=start.task_queue.name if start else "",
-                fan_out=part.name,
-                parent_id=self._id,
-                start=start if start and work_of(start) else None,
-            )
+    async def _not_started(
+        self, part: Part, indexes: Sequence[int], shard: Begun | None = None
+    ) -> AsyncIterator[ItemOutcome]:
+        """Those of a part that were never started; `shard` is the one that should have."""
+        why = await shard.ended(self._client.data_converter) if shard else None
+        ended = replace(why, outcome=Outcome.NOT_STARTED) if why else Ended(Outcome.NOT_STARTED)
+        blanks = self._blanks(part)
+        for index in indexes:
+            yield await blanks.item(index, ended)
 
-    async def _model(self, part: Part) -> Start:
-        """How the items of a fan-out are started: as its first was, else as its options say; nameless if unknown."""
-        if part.start is not None:
-            return part.start
-        if part.options is None:
-            return await planned("", FanOutOptions(), "", self._client.data_converter)
-        return await planned(part.work, part.options, self._task_queue, self._client.data_converter)
-
-    async def _would_be(self, model: Start, value: tuple[Any, ...]) -> Start | None:
-        """The start of an item that was not started; none where its input is not known."""
-        if not value:
-            return None
-        converter = self._client.data_converter
-        if self._is_recorded:
-            start = from_text(value[0])
-            if converter.payload_codec is not None:
-                await pass_through(start, converter.payload_codec.encode)
-            return start
-        start = changed(model, {})
-        start.input.payloads[0].CopyFrom((await converter.encode(value))[0])
-        return start
+    def _blanks(self, part: Part) -> Blanks:
+        return Blanks(self._client, part, self._task_queue, self._id)
 
 
 Section: TypeAlias = Node | AsyncIterator[ItemOutcome]
 """Items that follow one another: those of a workflow, or some that were not started."""
 
 
+def _first_index(section: Shard | Sequence[int]) -> int:
+    indexes = section.indexes if isinstance(section, Shard) else section
+    return indexes[0]
+
+
 def _last_starts(begun: Iterable[Begun]) -> Iterable[Begun]:
-    """One of each id, the last, at the place of the first. One that found its id taken counts only if it is alone."""
+    """One of each id, the last, at the place of the first. One that found its id taken counts only if it is alone.
+
+    What is started under another id, since its own was taken, counts as started under its own.
+    """
     last: dict[tuple[bool, str], Begun] = {}
+    taken: set[tuple[bool, str]] = set()
     for one in begun:
+        key = one.is_activity, _AGAIN.sub("", one.id)
+        if key not in taken:
+            key = one.is_activity, one.id
         is_refused = one.end is not None and one.end.is_start_failure
-        if (one.is_activity, one.id) not in last or not is_refused:
-            last[one.is_activity, one.id] = one
+        if is_refused:
+            taken.add(key)
+        if key not in last or not is_refused:
+            last[key] = one
     return last.values()
-
-
-def _is_spec(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value.get("is_shard"))

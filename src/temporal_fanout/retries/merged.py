@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
+from temporal_fanout.checks import InvalidInput
 from temporal_fanout.histories.events import read_started
 from temporal_fanout.histories.items import ItemOutcome
 from temporal_fanout.histories.listing import Listing, Row
+from temporal_fanout.histories.values import decoded
 from temporal_fanout.results import Outcome
 from temporal_fanout.retries.choice import Choice
-from temporal_fanout.wire.protocol import RETRY_WORKFLOW
+from temporal_fanout.wire.protocol import RETRY_WORKFLOW, UnknownMessage
 
 _LISTED_TRIES = 50
 """How often visibility is asked for a new workflow, every 0.2 s: it usually has it within a second."""
@@ -34,6 +37,7 @@ async def merged(client: Client, listing: Listing) -> AsyncGenerator[Row, None]:
             item = row.item
             for one in retries:
                 if one.choice.takes(row):
+                    _check_named(row)
                     last = await one.next()
                     if last is not None and last.outcome is not Outcome.NOT_STARTED:
                         item = replace(last, index=row.item.index, inputs=row.item.inputs)
@@ -71,6 +75,8 @@ class _Retry:
         number, self._taken = self._taken, self._taken + 1
         while not self._is_over and (self._ahead is None or self._ahead.index < number):
             self._ahead = await anext(self._rows, None)
+            if self._ahead is not None:
+                _check_named(self._ahead)
             self._is_over = self._ahead is None
         return self._ahead.item if self._ahead is not None and self._ahead.index == number else None
 
@@ -86,7 +92,23 @@ async def _retries(client: Client, workflow_id: str, run_id: str) -> list[_Retry
     async for run in client.list_workflows(query):
         if is_own.fullmatch(run.id) and run.run_id:
             started = await read_started(client, run.id, run.run_id)
-            choice = Choice.from_dict((await client.data_converter.decode(started.input.payloads[:1]))[0])
+            choice = await _choice_of(client, run.id, started.input.payloads)
             if choice.first_run == run_id and not choice.is_compensation:
                 found.append(_Retry(client, run.id, run.run_id, choice, run.start_time.timestamp()))
     return sorted(found, key=lambda one: one.started_at)
+
+
+async def _choice_of(client: Client, id: str, inputs: Sequence[Payload]) -> Choice:
+    try:
+        [choice] = await decoded(client, inputs[:1])
+        return Choice.from_payload(choice)
+    except (InvalidInput, UnknownMessage) as error:
+        raise InvalidInput(f"{id}: what this retry was told cannot be read: {error}") from None
+
+
+def _check_named(row: Row) -> None:
+    if row.item.is_unnamed:
+        raise InvalidInput(
+            f"{row.item.parent_id}: the history of this shard is gone, and its result does not say which item is "
+            f"{row.item.outcome}: list the run and its retries one by one, without --merged"
+        )

@@ -7,18 +7,21 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import RawValue
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.histories.events import describe
 from temporal_fanout.histories.listing import Listing
+from temporal_fanout.histories.values import encoded
 from temporal_fanout.operations.follow import start_or_attach
-from temporal_fanout.options import FanOutOptions
 from temporal_fanout.results import Outcome
-from temporal_fanout.retries.choice import NOT_COMPLETED, ORIGIN_MEMO, Choice, ranges
+from temporal_fanout.retries.choice import NOT_COMPLETED, ORIGIN_MEMO, Choice, Limits, ranges
+from temporal_fanout.wire.payloads import pack
 from temporal_fanout.wire.protocol import RETRY_WORKFLOW
 from temporal_fanout.wire.starts import name_of, split
 
@@ -32,6 +35,8 @@ class Plan:
     choice: Choice
     options: Mapping[str, Any]
     """The limits of the run, in the JSON form of `FanOutOptions`."""
+    args: Sequence[Payload]
+    """What the arguments after each item are changed to, if the choice says so."""
     id: str
     """Of the retry."""
     task_queue: str
@@ -56,10 +61,10 @@ class Plan:
         return self.id
 
     @property
-    def inputs(self) -> list[Any]:
+    def inputs(self) -> list[RawValue]:
         """What the retry's workflow is given."""
-        work = self.work[0] if len(self.work) == 1 else _SEVERAL
-        return [self.choice.to_dict(), {"work": work, "options": dict(self.options)}]
+        limits = Limits(work=self.work[0] if len(self.work) == 1 else _SEVERAL, options=dict(self.options))
+        return [self.choice.to_raw(), limits.to_raw(), RawValue(pack(self.args))]
 
     @property
     def memo(self) -> dict[str, Any]:
@@ -83,7 +88,8 @@ async def plan_retry(
     Raises as `retry` does, but not where there is nothing to retry: the plan's count is 0 then.
     """
     changes, limits = split(options or {})
-    FanOutOptions.from_dict(limits)
+    converter = client.data_converter.payload_converter
+    args = converter.to_payloads(changes.pop("args", ()))
     listing = Listing(client, workflow_id, run_id)
     choice = Choice(
         workflow_id=workflow_id,
@@ -94,13 +100,14 @@ async def plan_retry(
         indexes=ranges(indexes),
         work=None if work is None else name_of(work),
         changes=changes,
+        has_args="args" in (options or {}),
     )
-    args = await client.data_converter.encode(changes.get("args", ()))
+    as_in_history = await encoded(client, args)
     total, counts, works, queues = 0, Counter[str](), dict[str, None](), dict[str, None]()
     async for row in listing.rows():
         total += 1
         if choice.takes(row):
-            choice.start(row, args)
+            choice.start(row, as_in_history)
             counts[str(row.item.outcome)] += 1
             works[choice.work or row.item.child_type] = None
             queues[changes.get("task_queue") or row.item.task_queue] = None
@@ -109,7 +116,8 @@ async def plan_retry(
     return Plan(
         choice=choice,
         options=limits,
-        id=_id(choice),
+        args=args,
+        id=_id(choice, args),
         task_queue=task_queue or (await describe(client, workflow_id)).task_queue,
         total=total,
         outcomes=counts,
@@ -164,7 +172,8 @@ async def retry(
     `FanOutOptions` in their JSON form: the limits of the run, and what is to change of each start: `task_queue`,
     `timeout`, `retry`, `args`. Without `run_id` the newest run is retried, with all that it continues.
 
-    The same choice of the same runs is the same retry: it is started once, and given again, open or closed.
+    The same choice of the same runs with the same changes is the same retry, whatever its limits: it is started once,
+    and given again, open or closed.
 
     Raises `InvalidInput` where nothing is to be retried, where the workflow or a child of it still runs, and for
     arguments that cannot work; `HistoryGone` where retention has removed the history; `RPCError` when the server does
@@ -204,6 +213,8 @@ def _check(listing: Listing, total: int) -> None:
         raise InvalidInput(f"{id}: has started no child and no activity, so there is nothing to retry")
 
 
-def _id(choice: Choice) -> str:
-    chosen = [choice.first_run, choice.last_run, choice.outcomes, choice.types, choice.indexes, choice.work]
-    return f"{choice.workflow_id}.retry-{hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:10]}"
+def _id(choice: Choice, args: Sequence[Payload]) -> str:
+    """Says all that tells one retry of a workflow from another: what is run, and how it is started."""
+    chosen = asdict(choice) | {"version": 0, "args": [arg.SerializeToString(deterministic=True).hex() for arg in args]}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    return f"{choice.workflow_id}.retry-{digest[:10]}"

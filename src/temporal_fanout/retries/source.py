@@ -1,5 +1,7 @@
 """The source of a retry: the chosen items of a workflow, page by page from its histories, as recorded starts.
 
+A page is several payloads as one: first that of a `Page` without items, then each item, as a workflow has it.
+
 A position says which item it is of and where that stands in the histories, so a page reads only the shards that it is
 of. Backwards, a position is of an item before the page, and the page is read from there on and turned round.
 """
@@ -10,21 +12,24 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+from temporalio.common import RawValue
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.histories.events import HistoryGone
 from temporal_fanout.histories.listing import Listing, Mark, Row
 from temporal_fanout.histories.run import READ_AHEAD
-from temporal_fanout.retries.choice import Choice
+from temporal_fanout.histories.values import encoded
+from temporal_fanout.retries.choice import Choice, args_of
 from temporal_fanout.source import HEARTBEAT, POSITIONS, READ_HISTORY, Page, PageRequest
-from temporal_fanout.wire.starts import pass_through, to_text
+from temporal_fanout.wire.payloads import from_json, pack, to_json
+from temporal_fanout.wire.starts import pass_through, to_item
 
 KEPT_BYTES = 64 * 1024 * 1024
 """Of items of one history that are kept, at most: the server lets a history have 50 MiB."""
@@ -51,7 +56,7 @@ class _Position:
 
 @dataclass(frozen=True)
 class _Entry:
-    text: str
+    item: Payload
     after: _Position
 
 
@@ -87,9 +92,12 @@ class HistorySource:
         self._kept = _Kept()
 
     @activity.defn(name=READ_HISTORY)
-    async def read(self, request: PageRequest, choice: dict[str, Any]) -> Page:
-        chosen = _Chosen(activity.client(), Choice.from_dict(choice), self._kept)
-        work = asyncio.create_task(chosen.answer(request))
+    async def read(self, request: RawValue, choice: RawValue, args: RawValue) -> RawValue:
+        asked = PageRequest(**from_json(request.payload))
+        chosen = _Chosen(
+            activity.client(), Choice.from_payload(choice.payload), args_of(args.payload), choice.payload, self._kept
+        )
+        work = asyncio.create_task(chosen.answer(asked))
         heartbeat = activity.heartbeat
         try:
             while not (await asyncio.wait([work], timeout=HEARTBEAT.total_seconds() / 4))[0]:
@@ -102,26 +110,34 @@ class HistorySource:
 
 
 class _Chosen:
-    def __init__(self, client: Client, choice: Choice, kept: _Kept) -> None:
+    def __init__(self, client: Client, choice: Choice, args: Sequence[Payload], told: Payload, kept: _Kept) -> None:
         self._client = client
         self._choice = choice
         self._kept = kept
-        self._key = json.dumps([client.namespace, choice.to_dict()])
-        self._args: list[Payload] = []
-        """Those of the changes, as a history would have them."""
+        changes = [arg.SerializeToString(deterministic=True).hex() for arg in args]
+        self._key = json.dumps([client.namespace, told.data.decode(), changes])
+        self._args = args
+        """Those of the changes, from `answer` on as a history would have them."""
 
-    async def answer(self, request: PageRequest) -> Page:
-        self._args = await self._client.data_converter.encode(self._choice.changes.get("args", ()))
-        position = _Position.of(request.position)
-        stride = max(1, request.stride)
-        if self._choice.is_compensation:
-            if request.limit == 0:
-                return await self._survey_back(request.offset, request.count, position, stride)
-            return await self._page_back(request, position)
+    async def answer(self, request: PageRequest) -> RawValue:
+        self._args = await encoded(self._client, self._args)
         if request.limit == 0:
-            total, positions, stride = await self._survey(request.offset, request.count, position, stride)
-            return Page(total=total, positions=[one.to_dict() for one in positions], stride=stride)
-        return await self._page(request, position)
+            return RawValue(to_json(asdict(await self._surveyed(request))))
+        page, items = await self._paged(request)
+        told = asdict(page)
+        del told["items"]
+        return RawValue(pack([to_json(told), *items]))
+
+    async def _surveyed(self, request: PageRequest) -> Page:
+        position, stride = _Position.of(request.position), max(1, request.stride)
+        if self._choice.is_compensation:
+            return await self._survey_back(request.offset, request.count, position, stride)
+        total, positions, stride = await self._survey(request.offset, request.count, position, stride)
+        return Page(total=total, positions=[one.to_dict() for one in positions], stride=stride)
+
+    async def _paged(self, request: PageRequest) -> tuple[Page, Sequence[Payload]]:
+        position = _Position.of(request.position)
+        return await (self._page_back if self._choice.is_compensation else self._page)(request, position)
 
     # -- forwards
 
@@ -156,19 +172,19 @@ class _Chosen:
                 total += 1
         return total, positions, stride
 
-    async def _page(self, request: PageRequest, position: _Position | None) -> Page:
+    async def _page(self, request: PageRequest, position: _Position | None) -> tuple[Page, Sequence[Payload]]:
         is_own = position is not None and len(position.mark.place) == _OWN_ITEM
         async with self._kept.reading if is_own else contextlib.nullcontext():  # the others may need the same history
             entries = self._kept.entries(self._key, request.offset) or await self._read(request, position)
-        items: list[str] = []
+        items: list[Payload] = []
         size, after = 0, None
         for entry in entries[: request.limit]:
-            size += len(entry.text)
+            size += entry.item.ByteSize()
             if items and size > request.max_bytes:
                 break
-            items.append(entry.text)
+            items.append(entry.item)
             after = entry.after
-        return Page(items=items, next=after and after.to_dict())
+        return Page(next=after and after.to_dict()), items
 
     async def _read(self, request: PageRequest, position: _Position | None) -> list[_Entry]:
         """The items of a page; where they are of one long history, also those that follow in it, which are kept."""
@@ -182,9 +198,9 @@ class _Chosen:
                 is_long = len(row.mark.place) == _OWN_ITEM and size < KEPT_BYTES
                 if entries and not is_page and not (is_long and row.mark.run_id == entries[0].after.mark.run_id):
                     break
-                text = await self._text(row)
-                size += len(text)
-                entries.append(_Entry(text, _Position(number + 1, row.mark.after(row))))
+                item = await self._item(row)
+                size += item.ByteSize()
+                entries.append(_Entry(item, _Position(number + 1, row.mark.after(row))))
         if len(entries) > request.limit:
             self._kept.keep(self._key, request.offset, entries)
         return entries
@@ -208,7 +224,7 @@ class _Chosen:
             positions.append(_Position(mark.number, mark.mark, every).to_dict())
         return Page(total=total, positions=positions, stride=apart)
 
-    async def _page_back(self, request: PageRequest, position: _Position | None) -> Page:
+    async def _page_back(self, request: PageRequest, position: _Position | None) -> tuple[Page, Sequence[Payload]]:
         if position is None:
             surveyed = await self._survey_back(0, None, None, request.limit)
             position = _Position.of(surveyed.positions[request.offset // surveyed.stride])
@@ -216,18 +232,18 @@ class _Chosen:
             raise InvalidInput("position: was not given by this source")
         end = position.total - request.offset
         begin = max(0, end - request.limit)
-        items: deque[str] = deque()
+        items: deque[Payload] = deque()
         size = 0
         async with contextlib.aclosing(self._rows(self._at_or_before(position, begin))) as rows:
             async for number, row in rows:
                 if number >= end:
                     break
                 if number >= begin:
-                    items.appendleft(await self._text(row))
-                    size += len(items[0])
+                    items.appendleft(await self._item(row))
+                    size += items[0].ByteSize()
                 while size > request.max_bytes and len(items) > 1:
-                    size -= len(items.pop())
-        return Page(items=list(items), next=position.to_dict())
+                    size -= items.pop().ByteSize()
+        return Page(next=position.to_dict()), list(items)
 
     def _at_or_before(self, position: _Position | None, number: int) -> _Position | None:
         """The position, unless it comes after this number: then the start of the histories."""
@@ -235,10 +251,10 @@ class _Chosen:
 
     # -- one item
 
-    async def _text(self, row: Row) -> str:
-        """The start as text, its payloads as a workflow has them: without the codec of the worker's client."""
+    async def _item(self, row: Row) -> Payload:
+        """The start as an item, its payloads as a workflow has them: without the codec of the worker's client."""
         start = self._choice.start(row, self._args)
         codec = self._client.data_converter.payload_codec
         if codec is not None:
             await pass_through(start, codec.decode)
-        return to_text(start)
+        return to_item(start)

@@ -1,17 +1,16 @@
 """The workflow of a retry; `FanOutPlugin` registers it."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from temporal_fanout.checks import InvalidInput
 from temporal_fanout.engine.fan_out import fan_out
 from temporal_fanout.options import FanOutOptions
-from temporal_fanout.results import FanOutResult
-from temporal_fanout.retries.choice import Choice
+from temporal_fanout.retries.choice import Choice, Limits, args_of
 from temporal_fanout.source import READ_HISTORY, Source
 from temporal_fanout.wire.payloads import in_order
 from temporal_fanout.wire.protocol import RETRY_WORKFLOW
@@ -19,20 +18,19 @@ from temporal_fanout.wire.starts import RECORDED
 
 _PAGE_TIMEOUT = timedelta(hours=1)
 """For a page of a history, or a survey of all of it, with every attempt."""
+_NONE = RawValue(Payload())
 
 
-def retry_input(args: Sequence[Any]) -> tuple[str, Source, FanOutOptions]:
+def retry_input(*given: Any) -> tuple[str, Source, FanOutOptions]:
     """What `FanOutRetry` was given, as `fan_out` takes it. Raises `InvalidInput`."""
-    if len(args) != 2 or not isinstance(args[1], dict) or not isinstance(args[1].get("work"), str):
+    if not all(isinstance(one, RawValue) for one in given):  # the SDK decodes inputs of another number than declared
         raise InvalidInput("input: a retry is started by fanout retry, or by temporal_fanout.retry")
-    choice = Choice.from_dict(args[0])
-    source = Source(READ_HISTORY, [choice.to_dict()], timeout=_PAGE_TIMEOUT)
-    return RECORDED + args[1]["work"], source, FanOutOptions.from_dict(args[1].get("options"))
-
-
-def retry_output(result: FanOutResult) -> RawValue:
-    """The result as JSON, in the order of its keys."""
-    return in_order(result.to_dict())
+    choice, limits, args = (one.payload for one in given)
+    Choice.from_payload(choice)
+    args_of(args)
+    told = Limits.from_payload(limits)
+    source = Source(READ_HISTORY, [RawValue(choice), RawValue(args)], timeout=_PAGE_TIMEOUT)
+    return RECORDED + told.work, source, told.of_run
 
 
 @workflow.defn(name=RETRY_WORKFLOW)
@@ -40,6 +38,6 @@ class FanOutRetry:
     """Runs chosen items of a finished workflow once more; started by `fanout retry`."""
 
     @workflow.run
-    async def run(self, *args: Any) -> RawValue:
-        work, source, options = retry_input(args)
-        return retry_output(await fan_out(work, source, options))
+    async def run(self, choice: RawValue = _NONE, limits: RawValue = _NONE, args: RawValue = _NONE) -> RawValue:
+        work, source, options = retry_input(choice, limits, args)
+        return in_order((await fan_out(work, source, options)).to_dict())

@@ -2,7 +2,7 @@
 
 A recorded start is what its parent's history says of it: type, task queue, every input, timeouts, retry policy, memo,
 search attributes, priority. Payloads in it are passed on as they are, whatever their encoding. Headers are not: those
-that a worker's interceptors add are added anew.
+that a worker's interceptors add are added anew. As an item of a source it is a payload of its own, a `HistoryEvent`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import ParentClosePolicy
@@ -27,7 +28,7 @@ from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
 )
-from temporalio.converter import DataConverter, encode_search_attributes
+from temporalio.converter import encode_search_attributes
 
 from temporal_fanout.checks import InvalidInput, shown, work_type
 from temporal_fanout.options import FanOutOptions
@@ -78,7 +79,7 @@ def result_type_of(work: Any) -> type | None:
 
 
 def search_attributes(given: Mapping[str, Any]) -> TypedSearchAttributes | None:
-    """Search attributes of the options, as the SDK has them."""
+    """Those of a fan-out's options, as the SDK has them."""
     if not given:
         return None
     make: dict[type, Callable[[str], SearchAttributeKey[Any]]] = {
@@ -96,8 +97,6 @@ def search_attributes(given: Mapping[str, Any]) -> TypedSearchAttributes | None:
     )
 
 
-_RECORDED = {"encoding": b"binary/protobuf", "messageType": HistoryEvent.DESCRIPTOR.full_name.encode()}
-
 RECORDED = "recorded:"
 """Marks work whose items are recorded starts; what follows is only a name for it."""
 
@@ -105,9 +104,9 @@ UNBOUNDED_SECONDS = 24 * 3600.0
 """For what had no time limit when it was first started: without any, one that hangs would hang its parent."""
 
 MAX_BYTES = 1400 * 1024
-"""Of a recorded start, at most: as text it is a third longer, and the server refuses a payload over 2 MiB."""
+"""Of a recorded start, at most, as encoded: alone in a page it may take more than `PAGE_BYTES`, but under 2 MiB."""
 
-_CHANGES = ("task_queue", "timeout", "retry", "args")
+_ITEM = {"encoding": b"binary/protobuf", "messageType": HistoryEvent.DESCRIPTOR.full_name.encode()}
 
 Start: TypeAlias = StartChildWorkflowExecutionInitiatedEventAttributes | ActivityTaskScheduledEventAttributes
 
@@ -119,13 +118,17 @@ def work_of(start: Start) -> str:
     return start.workflow_type.name
 
 
-async def planned(work: str, options: FanOutOptions, task_queue: str, converter: DataConverter) -> Start:
-    """How a fan-out over `work` with these options starts an item on `task_queue`; the item itself is left empty."""
+def planned(
+    work: str, options: FanOutOptions, task_queue: str, args: Sequence[Payload], memo: Mapping[str, Payload]
+) -> Start:
+    """How a fan-out over `work` with these options starts an item on `task_queue`; the item itself is left empty.
+
+    `args` and `memo` are those of the options, as payloads.
+    """
     start = _blank(work)
     start.task_queue.name = options.task_queue or task_queue
     start.input.payloads.add()
-    if options.args:
-        start.input.payloads.extend(await converter.encode(options.args))
+    start.input.payloads.extend(args)
     if options.priority:
         start.priority.priority_key = options.priority
     if options.retry.maximum_attempts != 1 or isinstance(start, ActivityTaskScheduledEventAttributes):
@@ -135,8 +138,8 @@ async def planned(work: str, options: FanOutOptions, task_queue: str, converter:
             start.heartbeat_timeout.FromTimedelta(options.heartbeat_timeout)
     else:
         start.parent_close_policy = ParentClosePolicy.Value(f"PARENT_CLOSE_POLICY_{options.parent_close_policy}")
-        for key, value in options.memo.items():
-            start.memo.fields[key].CopyFrom((await converter.encode([value]))[0])
+        for key, value in memo.items():
+            start.memo.fields[key].CopyFrom(value)
         attributes = search_attributes(options.search_attributes)
         if attributes is not None:
             encode_search_attributes(attributes, start.search_attributes)
@@ -144,27 +147,37 @@ async def planned(work: str, options: FanOutOptions, task_queue: str, converter:
 
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of a run over recorded starts: what they change of each start, and the limits of the run.
+    """Options of a run over recorded starts: what they change of each start, and the limits of the run, as JSON.
 
-    Raises `InvalidInput` for options that cannot work, and for those of the starts that cannot be changed.
+    Only `args`, of the changes, stay as they are. Raises `InvalidInput` for options that cannot work, and for those of
+    the starts that cannot be changed.
     """
-    FanOutOptions.from_dict(options)
+    given = FanOutOptions.from_dict(options)
     for name in ("memo", "search_attributes", "priority", "parent_close_policy", "heartbeat_timeout"):
         if name in options:
             raise InvalidInput(f"options.{name}: is as it was when each item was first started")
-    changes = {name: options[name] for name in _CHANGES if name in options}
-    return changes, {name: value for name, value in options.items() if name not in changes}
+    plain = given.to_dict()  # without what is at its default
+    whole = {
+        "task_queue": given.task_queue,
+        "timeout": given.timeout.total_seconds(),
+        "retry": plain.get("retry", {"maximum_attempts": 1}),
+        "args": given.args,
+    }
+    changes = {name: value for name, value in whole.items() if name in options and value is not None}
+    return changes, {name: value for name, value in plain.items() if name not in whole}
 
 
-def changed(start: Start, changes: Mapping[str, Any], work: str | None = None, args: Sequence[Payload] = ()) -> Start:
-    """A copy with other work and with some options changed; `args` are those of the changes, as payloads.
+def changed(
+    start: Start, changes: Mapping[str, Any], work: str | None = None, args: Sequence[Payload] | None = None
+) -> Start:
+    """A copy with other work, with some options changed, and with other arguments after the item; none keeps them.
 
     What had no time limit is given one of a day.
     """
     start = _as(start, work or work_of(start))
     if "task_queue" in changes:
         start.task_queue.name = changes["task_queue"]
-    if "args" in changes:
+    if args is not None:
         del start.input.payloads[1:]
         start.input.payloads.extend(args)
     if "retry" in changes:
@@ -223,15 +236,12 @@ def _blank(work: str) -> Start:
 
 async def pass_through(start: Start, codec: Callable[[Sequence[Payload]], Awaitable[list[Payload]]]) -> None:
     """Replaces every payload of a start by what a codec's `encode` or `decode` makes of it."""
-    payloads = await codec(start.input.payloads)
+    payloads = await codec(start.input.payloads) if start.input.payloads else []
     del start.input.payloads[:]
     start.input.payloads.extend(payloads)
     if isinstance(start, StartChildWorkflowExecutionInitiatedEventAttributes):
         for value in start.memo.fields.values():
             value.CopyFrom((await codec([value]))[0])
-
-
-# -- as items of a source
 
 
 def to_item(start: Start) -> Payload:
@@ -240,14 +250,17 @@ def to_item(start: Start) -> Payload:
         event = HistoryEvent(activity_task_scheduled_event_attributes=start)
     else:
         event = HistoryEvent(start_child_workflow_execution_initiated_event_attributes=start)
-    return Payload(metadata=_RECORDED, data=event.SerializeToString())
+    return Payload(metadata=_ITEM, data=event.SerializeToString())
 
 
-def from_item(item: Payload) -> Start:
-    """The start that this item is. Raises `ValueError` or `DecodeError` where it is none."""
-    if item.metadata.get("messageType") != _RECORDED["messageType"]:
+def from_item(payload: Payload) -> Start:
+    """The start that this item of a source is. Raises `ValueError` for one that is none."""
+    if payload.metadata.get("messageType") != _ITEM["messageType"]:
         raise ValueError("is no recorded start")
-    event = HistoryEvent.FromString(item.data)
+    try:
+        event = HistoryEvent.FromString(payload.data)
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
     if event.HasField("activity_task_scheduled_event_attributes"):
         return event.activity_task_scheduled_event_attributes
     return event.start_child_workflow_execution_initiated_event_attributes
@@ -256,11 +269,3 @@ def from_item(item: Payload) -> Start:
 def span(duration: Duration) -> timedelta | None:
     """None is no limit, which histories write as 0."""
     return duration.ToTimedelta() or None
-
-
-def to_text(start: Start) -> str:
-    return to_item(start).data.hex()
-
-
-def from_text(text: str) -> Start:
-    return from_item(Payload(metadata=_RECORDED, data=bytes.fromhex(text)))
