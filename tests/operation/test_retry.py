@@ -394,7 +394,7 @@ async def test_what_cannot_be_retried_is_said_in_one_line(bench: Bench, server: 
         ([childless.id], f"{childless.id}: has started no child and no activity"),
         (["x", "--index", "3-1"], "index: must be numbers from 0 on and ranges, as in 3,7,10-20, not '3-1'"),
         (["x", "--options", '{"memo": {}}'], "options.memo: is as it was when each item was first started"),
-        (["x", "--max-concurrency", "0"], "max_concurrency: must be a whole number of at least 1"),
+        (["x", "--max-concurrency", "0"], "max_concurrency: must be a whole number from 1 to 2147483647"),
         (["x", "--output", "csv"], "--output: of a retry is table or json"),
     ):
         ended = await fanout("retry", *args, address=server.address)
