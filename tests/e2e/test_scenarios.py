@@ -157,7 +157,7 @@ def test_the_operator_has_taken_the_rules(plain: Namespace, jobs: dict[str, list
 @pytest.mark.parametrize(
     ("scenario", "says"),
     [
-        ("wrong-option", "error: max_concurrency: must be a whole number of at least 1"),
+        ("wrong-option", "error: max_concurrency: must be a whole number from 1 to 2147483647"),
         ("wrong-source", "is not below a source root of the worker"),
     ],
 )

@@ -135,7 +135,10 @@ async def test_a_breach_exits_with_1_and_says_what_failed(server: DevServer, cli
         (["--values", "{}"], "--values: must be a JSON array"),
         (["--values", "[1]", "--options", "[]"], "--options: must be a JSON object"),
         (["--values", "[1]", "--options", '{"speed":1}'], "options.speed: is not known"),
-        (["--values", "[1]", "--max-concurrency", "-1"], "max_concurrency: must be a whole number of at least 1"),
+        (
+            ["--values", "[1]", "--max-concurrency", "-1"],
+            "max_concurrency: must be a whole number from 1 to 2147483647",
+        ),
         (["--values", "[1]", "--max-concurrency", "many"], "Invalid value for '--max-concurrency'"),
         (["--values", "[1]", "--nope"], "No such option: --nope"),
         (["--items", "/no/such/file"], "--items: /no/such/file cannot be read: No such file or directory"),

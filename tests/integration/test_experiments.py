@@ -357,7 +357,7 @@ async def test_a_demo_runs_any_scenario() -> None:
         (["compare", "batches"], "SCENARIO: batches is of BatchProcessingWorkflow; give one of ParentWorkflow"),
         (["run", "--workflow", "A", "--values", "7"], "--values: must be a JSON array or object, not 7"),
         (["run", "--workflow", "ParentWorkflow", "--values", "{}"], "--values: must be a JSON array, not {}"),
-        (["run", "batches", "--max-concurrency", "0"], "max_concurrency: must be a whole number of at least 1"),
+        (["run", "batches", "--max-concurrency", "0"], "max_concurrency: must be a whole number from 1 to 2147483647"),
     ],
 )
 async def test_what_a_scenario_does_not_take_is_one_line(args: list[str], said: str) -> None:

@@ -178,7 +178,7 @@ async def test_an_aborted_run_gives_up_what_it_held(bench: Bench, client: Client
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        (RESIZE, {"max_concurrency": 0}, "max_concurrency: must be a whole number of at least 1, not 0"),
+        (RESIZE, {"max_concurrency": 0}, "max_concurrency: must be a whole number from 1 to 2147483647, not 0"),
         (RESIZE, {"max_concurrency": "5"}, "max_concurrency: must be a whole number"),
         (RESIZE, {}, "max_concurrency: must be a whole number"),
         (PAUSE, {"name": "left"}, "name: 'left' is not a fan-out of this workflow"),

@@ -15,7 +15,7 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from temporal_fanout.checks import InvalidInput, whole
+from temporal_fanout.checks import COUNT, InvalidInput, whole
 from temporal_fanout.engine.budget import TaskBudget
 from temporal_fanout.engine.lease import Lease
 from temporal_fanout.wire.payloads import encode, from_json, to_json
@@ -268,7 +268,7 @@ class Control:
 
 def _check(given: dict[str, Any], keys: Sequence[str]) -> None:
     if "max_concurrency" in keys:
-        whole("max_concurrency", given.get("max_concurrency"), least=1)
+        whole("max_concurrency", given.get("max_concurrency"), least=1, most=COUNT)
     _flag("cancel", given.get("cancel", False))
     items = given.get("items")
     if items is not None:

@@ -29,7 +29,7 @@ class Tuning:
     """The same where half of its lanes are idle: each release costs events of the shard and of its parent."""
     pace_seconds: float = 0.25
     """The shortest timer of a run under a rate of starts: each costs events."""
-    pace_credit_seconds: float = 1.0
+    pace_credit_seconds: float = 2.0
     """Starts missed for so long are made up for: the server's timers are up to a second late."""
     task_bytes: int = 1024 * 1024
     """Bytes of the commands of one workflow task; the server terminates a workflow that sends over 4 MiB."""
