@@ -36,7 +36,7 @@ example: $(VENV)/.demo ## Run one of the examples (NAME=orders, pipeline, deploy
 	@$(BIN)/python -m examples.$(NAME) $(SCENARIO) $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests that need nothing but this machine (ARGS="-k word": some of them)
-	$(PYTEST) tests/unit tests/integration tests/cases tests/replay $(ARGS)
+	$(PYTEST) tests/unit tests/integration tests/replay $(ARGS)
 
 # What needs a cluster is not run beside anything else: it has the same two cores.
 test-all: $(VENV)/.dev ## Run the whole of tests/, also what needs a cluster

@@ -64,5 +64,5 @@ class FulfilOrders:
     @workflow.run
     async def run(self, orders: list[Order]) -> Summary:
         result = await fan_out(FulfilOrder.run, orders, FanOutOptions(max_concurrency=50))
-        refusals = [Refusal(failure.value["id"], failure.type, failure.error) for failure in result.failed]
+        refusals = [Refusal(failure.value.id, failure.type, failure.error) for failure in result.failed]
         return Summary(result.total_children, result.success_count, refusals)

@@ -105,8 +105,8 @@ def _search_attributes(given: Mapping[str, Any]) -> None:
             raise InvalidInput(f"{path}: must be text, a number, true, false or a list of texts, not {shown(value)}")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise InvalidInput(f"{path}: must be a whole number of 64 bits, not {shown(value)}")
-        if isinstance(value, float):
-            number(path, value, least=-math.inf)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidInput(f"{path}: must be a finite number, not {shown(value)}")
         size = len(json.dumps(value, separators=(",", ":")))
         if size > ATTRIBUTE_BYTES:
             raise InvalidInput(

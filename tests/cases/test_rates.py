@@ -20,11 +20,11 @@ async def starts(bench: Bench, id: str) -> list[float]:
     return [at - found[0] for at in found]
 
 
-async def rate(bench: Bench, count: int, options: dict[str, Any]) -> float:
+async def seconds(bench: Bench, count: int, options: dict[str, Any]) -> float:
+    """From the first start to the last."""
     handle = await bench.start("Rated", count, options, seconds=170)
     assert await handle.result() == count
-    found = await starts(bench, handle.id)
-    return (count - 1) / (found[-1] or 1e-6)
+    return (await starts(bench, handle.id))[-1]
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,14 @@ async def rate(bench: Bench, count: int, options: dict[str, Any]) -> float:
     ids=["wide", "narrow", "flat", "nested"],
 )
 async def test_a_rate_is_kept_and_reached(cases: Cases, count: int, limits: dict[str, Any]) -> None:
-    """Never more than the rate; and no less than nine tenths of it, or of what this machine does without one."""
+    """Never more than the rate, and no less than nine tenths of it, but for the server's last timer, which may be late.
+
+    On a machine that is too slow for it, a lower rate is asked for.
+    """
     async with cases() as bench:
-        free = await rate(bench, count, limits)
-        wanted = min(20.0, free / 2)
-        measured = await rate(bench, count, limits | {"starts_per_second": wanted})
-        assert measured <= 1.1 * wanted
-        assert measured >= 0.9 * min(wanted, free / 1.5), f"{measured:.1f}/s of {wanted:.1f}/s, {free:.1f}/s without"
+        wanted = min(20.0, count / await seconds(bench, count, limits) / 3)
+        took = await seconds(bench, count, limits | {"starts_per_second": wanted})
+        assert 0.9 * (count - 1) / wanted <= took <= (count - 1) / (0.9 * wanted) + 1.5, f"at {wanted:.1f}/s"
 
 
 async def test_a_pending_longer_timer_does_not_swallow_a_shorter(cases: Cases) -> None:

@@ -30,7 +30,7 @@ async def bench(client: Client) -> AsyncIterator[Bench]:
         ({"search_attributes": {"Customer": "x" * 2047}}, "search_attributes.Customer: must take at most 2048 bytes"),
         ({"search_attributes": {"Customer": "я" * 400}}, "search_attributes.Customer: must take at most 2048 bytes"),
         ({"search_attributes": {"Tags": ["x" * 1000] * 3}}, "search_attributes.Tags: must take at most 2048 bytes"),
-        ({"search_attributes": {"Customer": float("inf")}}, "search_attributes.Customer: must be a number"),
+        ({"search_attributes": {"Customer": float("inf")}}, "search_attributes.Customer: must be a finite number"),
         ({"search_attributes": {"Customer": 2**63}}, "search_attributes.Customer: must be a whole number of 64 bits"),
         ({"search_attributes": {"WorkflowId": "x"}}, "search_attributes.WorkflowId: must be an attribute"),
         ({"search_attributes": {"\ud800": "x"}}, r"search_attributes.\ud800: must be Unicode text"),

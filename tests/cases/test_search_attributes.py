@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_fanout import FanOutOptions, InvalidInput
+from temporal_fanout import InvalidInput
 from temporal_fanout.operations.attributes import _kinds, check_search_attributes
 from temporal_fanout.operations.connect import connect
 from temporal_fanout.process.devserver import DevServer, dev_server
@@ -48,7 +48,7 @@ VALUES = ("blue", "2026-01-01T00:00:00Z", "2026-01-01", "3", 3, 3.5, 3.0, True, 
         ),
         (
             {"WorkflowType": "x"},
-            "options.search_attributes.WorkflowType: is set by the server itself; choose another name",
+            "search_attributes.WorkflowType: must be an attribute of the namespace that its users set; name another",
         ),
     ],
 )
@@ -81,7 +81,7 @@ async def test_what_is_refused_is_what_the_server_refuses() -> None:
         for value in VALUES:
             for name in names:
                 ours = await _passes(check_search_attributes(client, {name: value}), InvalidInput)
-                given = search_attributes(FanOutOptions(search_attributes={name: value}).search_attributes)
+                given = search_attributes({name: value})
                 start = client.start_workflow(
                     "Nothing", id=uuid.uuid4().hex, task_queue="nobody", search_attributes=given
                 )

@@ -1,7 +1,7 @@
 """Records the histories that the replay tests replay: `python -m tests.replay.record [NAME …]`, all if none is named.
 
-Run it for runs that are new only. What is recorded stands for runs that are open somewhere: it is never recorded anew. A
-change of a workflow's commands is made with a new version (`temporal_fanout.wire.tuning`).
+Run it for runs that are new only. What is recorded stands for runs that are open somewhere: it is never recorded anew.
+A change of a workflow's commands is made with a new version (`temporal_fanout.wire.tuning`).
 """
 
 from __future__ import annotations

@@ -36,10 +36,10 @@ class Shard:
             self.running += 1
         if not self.left and not self.running:
             return
-        told = self.lease.to_report(self.running, bool(self.left), True, now)
+        told = self.lease.to_report(self.running, bool(self.left), bool(self.left), True, now)
         if isinstance(told, tuple):
             self.reports += 1
-            self.outbox.append(ReportMessage(self.id, self.reports, self.lease.heard, *told, 0))
+            self.outbox.append(ReportMessage(self.id, self.reports, self.lease.heard, *told, bool(self.left), 0))
 
 
 class Run:
@@ -189,17 +189,17 @@ def test_the_rate_is_divided_whole(rate: float, lanes: int, counts: list[int], s
 def test_idle_lanes_are_given_back_soon_but_not_at_once(used: int, seconds: float, reported: int | None) -> None:
     """A shard with nothing left gives a few idle lanes back after a second."""
     lease = Lease(50, 100, None, TUNING)
-    assert not isinstance(lease.to_report(used, False, True, 100.0), tuple)
-    told = lease.to_report(used, False, True, 100.0 + seconds)
+    assert not isinstance(lease.to_report(used, False, False, True, 100.0), tuple)
+    told = lease.to_report(used, False, False, True, 100.0 + seconds)
     assert (told[0] if isinstance(told, tuple) else None) == reported
 
 
 def test_half_of_the_lanes_go_back_at_once_and_then_ever_later() -> None:
     """Where half are idle they go back at once the first time, after half a second the next, or when it is due."""
     lease = Lease(50, 100, None, TUNING)
-    assert lease.to_report(20, False, True, 100.0) == (20, False)
-    assert lease.to_report(5, False, True, 100.4) == 102.0
-    assert lease.to_report(5, False, True, 100.6) == (5, False)
+    assert lease.to_report(20, False, False, True, 100.0) == (20, False)
+    assert lease.to_report(5, False, False, True, 100.4) == 102.0
+    assert lease.to_report(5, False, False, True, 100.6) == (5, False)
 
 
 def test_lanes_that_are_taken_back_count_until_they_are_free() -> None:
@@ -210,9 +210,9 @@ def test_lanes_that_are_taken_back_count_until_they_are_free() -> None:
     (message,) = lending.share(20, 20, None, lambda count: count)
     assert (message.lanes, message.answer, lending.holds) == (20, True, 50)
     assert not lending.keep_to(20)
-    lending.hear(ReportMessage("a", 1, message.seq, 35, True, 0))
+    lending.hear(ReportMessage("a", 1, message.seq, 35, True, True, 0))
     assert (lending.holds, lending.keep_to(20)) == (35, True)
-    lending.hear(ReportMessage("a", 1, message.seq, 10, True, 0))
+    lending.hear(ReportMessage("a", 1, message.seq, 10, True, True, 0))
     assert lending.holds == 35, "an old report is no news"
-    lending.hear(ReportMessage("a", 2, message.seq, 20, True, 3))
+    lending.hear(ReportMessage("a", 2, message.seq, 20, True, True, 3))
     assert (lending.holds, lending.failures) == (20, 3)

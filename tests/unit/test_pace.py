@@ -39,7 +39,8 @@ def test_a_long_stall_is_made_up_for_only_in_part(rate: float, stall: float) -> 
 @given(st.lists(st.tuples(RATES, st.floats(0.01, 5)), min_size=2, max_size=20))
 def test_a_rate_that_changes_is_exact(steps: list[tuple[float, float]]) -> None:
     """With changes in between, starts follow the sum of rate times time, within one start."""
-    pace, now, due, starts = Pace(steps[0][0], 0.0, 1e9), 0.0, 0.0, 0
+    pace, now, due, starts = Pace(steps[0][0], 0.0, 1e9), 0.0, 0.0, 1
+    pace.book(0.0)
     for rate, seconds in steps:
         pace.change(rate, now)
         now += seconds
@@ -48,6 +49,15 @@ def test_a_rate_that_changes_is_exact(steps: list[tuple[float, float]]) -> None:
             pace.book(now)
             starts += 1
         assert due - 1e-6 * (starts + 1) <= starts <= due + 1 + 1e-6 * (starts + 1)
+
+
+def test_the_first_start_stays_where_it_was_placed() -> None:
+    """A rate that changes before it moves only the starts after it."""
+    pace = Pace(0.1, 7.0, 1.0)
+    pace.change(10.0, 2.0)
+    assert pace.wait(2.0) == 5.0
+    pace.book(7.0)
+    assert 0.0999 < pace.wait(7.0) < 0.1001
 
 
 def test_without_a_rate_nothing_waits() -> None:

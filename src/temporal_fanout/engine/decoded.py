@@ -63,7 +63,8 @@ def result_of(tally: Tally, items: ItemList | None, hint: Any) -> FanOutResult[A
     converter = workflow.payload_converter()
 
     def value(index: int, payload: Payload | None) -> Any:
-        return items.value(index) if items is not None and payload is not None else _decoded(payload, converter)
+        as_given = items is not None and payload is not None and payload == items[index]
+        return items.value(index) if items is not None and as_given else _decoded(payload, converter)
 
     def completed(one: CompletedItem) -> Completed[Any]:
         return _Completed(one, value(one.index, one.value), lambda: _typed(one, hint, converter))

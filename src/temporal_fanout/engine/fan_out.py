@@ -140,7 +140,7 @@ async def _root(work: str, items: Any, options: FanOutOptions, name: str) -> tup
         lanes=options.max_concurrency,
         limit=options.max_concurrency,
         rate=options.starts_per_second,
-        wait=0,
+        first_at=workflow.time(),
         tolerated=None,
         result_bytes=options.max_result_bytes,
         with_values=isinstance(items, Source),

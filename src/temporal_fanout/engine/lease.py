@@ -26,6 +26,7 @@ class Lease:
         self._answer = False
         self._draining = False
         self._told_tail = False
+        self._told_started = False
         self._released = 0.0
         self._release_at: float | None = None
         self._release_after = tuning.release_seconds
@@ -54,11 +55,14 @@ class Lease:
         began, self.paused_at = self.paused_at, None
         return 0.0 if began is None else now - began
 
-    def to_report(self, used: int, wants: bool, kept: bool, now: float) -> tuple[int, bool] | float | None:
+    def to_report(
+        self, used: int, wants: bool, starting: bool, kept: bool, now: float
+    ) -> tuple[int, bool] | float | None:
         """What a shard tells its parent now: the lanes that it keeps, and whether it wants lanes.
 
         A number is when to ask again; none: when something has changed. `used` are the lanes in use, `wants` is whether
-        something is left to start, `kept` whether all shards below keep to their lanes.
+        more could be used, `starting` whether something is left to start, `kept` whether all shards below keep to
+        their lanes.
         """
         over = used - self.lanes
         if self._answer and kept:
@@ -68,9 +72,12 @@ class Lease:
             self._draining = False
             return self._told(self.lanes, wants)
         if wants:  # a held item is to run again
+            self._told_started = False
             return self._told(max(used, self.lanes), True) if self._told_tail else None
-        if self.rate is not None and not self._told_tail:  # others may have its part of the rate at once
-            return self._told(max(used, self.lanes), False)
+        if self.rate is not None and not starting and not self._told_started:  # others may have its part of the rate
+            self._told_started = True
+            self.lanes = min(self.lanes, used)
+            return self._told(used, False)
         if over < 0:
             return self._give_back(used, now)
         return None

@@ -30,7 +30,9 @@ class Loan:
     is_there: bool = False
     """It has started, so that messages reach it."""
     has_units: bool = True
-    """It has something left to start, it or a shard of its own; without, lanes only come back from it."""
+    """It could use more lanes, it or a shard of its own; without, lanes only come back from it."""
+    starting: bool = True
+    """It has something left to start, it or a shard of its own."""
     failures: int = 0
     stop: bool | None = None
     """It was told to stop, and whether to cancel what runs."""
@@ -69,12 +71,17 @@ class Lending:
     @property
     def rate(self) -> float:
         """What shards with something left to start have of the rate, together."""
-        return sum(loan.rate or 0.0 for loan in self._loans.values() if loan.has_units)
+        return sum(loan.rate or 0.0 for loan in self._loans.values() if loan.starting)
 
     @property
     def lanes_of_takers(self) -> int:
         """Lanes of shards with something left to start."""
-        return sum(loan.may_use for loan in self._loans.values() if loan.has_units)
+        return sum(loan.may_use for loan in self._loans.values() if loan.starting)
+
+    @property
+    def starting(self) -> bool:
+        """Whether one has something left to start."""
+        return any(loan.starting for loan in self._loans.values())
 
     def keep_to(self, limit: int) -> bool:
         """Whether every shard has answered that it keeps to what it may use, under this limit of the run."""
@@ -119,7 +126,7 @@ class Lending:
                 loan.holds = max(loan.holds, loan.may_use)
 
     def _divide(self, rate: float | None) -> None:
-        takers = [loan for loan in self._loans.values() if loan.has_units]
+        takers = [loan for loan in self._loans.values() if loan.starting]
         weight = sum(max(1, loan.may_use) for loan in takers)
         if rate is None or not takers or rate * (1 - _RATE_SLACK) <= self.rate <= rate * 1.001:
             return
@@ -132,7 +139,7 @@ class Lending:
         if loan is None or report.seq <= loan.reports:
             return False
         loan.reports, loan.heard = report.seq, report.heard
-        loan.failures, loan.has_units = report.failures, report.has_units
+        loan.failures, loan.has_units, loan.starting = report.failures, report.has_units, report.starting
         if report.rest is not None:
             loan.count -= report.rest[1]
         if loan.heard == loan.sent:

@@ -74,9 +74,8 @@ class Node:
         self.is_open = True
         self._loader = Loader(spec, carried, survey)
         self._opening = Opening(spec, carried)
-        now = workflow.time()
-        self._pace = Pace(spec.rate, now + spec.wait, tuning.pace_credit_seconds)
-        self._stagger = Pace(spec.rate, now, 0)  # spreads the first starts of shards
+        self._pace = Pace(spec.rate, spec.first_at, tuning.pace_credit_seconds)
+        self._stagger = Pace(spec.rate, spec.first_at, 0)  # spreads the first starts of shards
         self._alarm = Alarm()
         self._timer: asyncio.Task[None] | None = None
         self._largest_result = spec.largest_result
@@ -243,9 +242,9 @@ class Node:
 
     def _value(self, index: int, payload: Payload) -> Payload | None:
         """The item as results have it; none in a shard where the root has it."""
-        if self.spec.with_values:
+        if self.spec.with_values or self.spec.indexes is not None:
             return self.caller.shown(payload)
-        return None if self.is_shard else self.item(index)
+        return None if self.is_shard and payload == self.item(index) else payload
 
     # -- what this history has no room for
 
@@ -308,7 +307,7 @@ class Node:
             return 0
         lanes = min(free, self._most(unit.count))
         now, rate = workflow.time(), self._rate_of(lanes)
-        wait = self._stagger.wait(now)
+        first_at = now + self._stagger.wait(now)
         self._stagger.book(now)
         self.units.take()
         tolerated = self.spec.tolerated
@@ -316,7 +315,7 @@ class Node:
             lanes,
             self.lease.limit,
             rate,
-            wait,
+            first_at,
             None if tolerated is None else tolerated - self.failures,
             self._largest_result,
         )
@@ -357,7 +356,7 @@ class Node:
         self.stop = self.stop or stop
 
     def item(self, index: int) -> Payload | None:
-        """An item of a list, in its root."""
+        """An item of the list that was given."""
         return self.carried.items[index - self.spec.start]
 
     # -- the end
@@ -413,8 +412,9 @@ class Node:
         if not self.is_shard or (not self.tasks and not self.holds and not self.units and self._given_back is None):
             return
         lending, now = self.shards.lending, workflow.time()
-        wants = bool(self.units) or self._reading or lending.want
-        told = self.lease.to_report(self.used, wants, lending.keep_to(self.lease.limit), now)
+        has_more = bool(self.units) or self._reading
+        wants, starting = has_more or lending.want, has_more or lending.starting
+        told = self.lease.to_report(self.used, wants, starting, lending.keep_to(self.lease.limit), now)
         if isinstance(told, float):
             self._alarm.ask(told)
             told = None
@@ -427,7 +427,9 @@ class Node:
         back = None if rest is None else [rest.start, rest.count, rest.position]
         holds, has_units = told
         self.shards.report(
-            ReportMessage(self.spec.id, self._reports, self.lease.heard, holds, has_units, self.failures, back)
+            ReportMessage(
+                self.spec.id, self._reports, self.lease.heard, holds, has_units, starting, self.failures, back
+            )
         )
 
     # -- the timer

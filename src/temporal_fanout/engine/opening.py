@@ -17,7 +17,7 @@ class Lent:
     lanes: int
     limit: int
     rate: float | None
-    wait: float
+    first_at: float
     tolerated: int | None
     largest_result: int
 
@@ -54,7 +54,7 @@ class Opening:
             lanes=lent.lanes,
             limit=lent.limit,
             rate=lent.rate,
-            wait=lent.wait,
+            first_at=lent.first_at,
             tolerated=lent.tolerated,
             result_bytes=min(own.result_bytes, 2 * own.result_bytes * unit.count // max(1, own.count)),
             largest_result=lent.largest_result,

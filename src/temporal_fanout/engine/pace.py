@@ -14,6 +14,7 @@ class Pace:
         self._rate = rate
         self._next = first
         self._credit = credit
+        self._has_begun = False
 
     def wait(self, now: float) -> float:
         """Seconds until the next start may be; 0 where it may be now."""
@@ -21,16 +22,20 @@ class Pace:
 
     def book(self, now: float) -> None:
         """Counts a start now."""
+        self._has_begun = True
         if self._rate is not None:
             self._next = max(self._next, now - self._credit) + 1 / self._rate
 
     def change(self, rate: float | None, now: float) -> None:
-        """Goes on at another rate: what was missed, or is still to be waited for, stays as many starts."""
+        """Goes on at another rate: what was missed, or is still to be waited for, stays as many starts.
+
+        The first start stays where it is: it was placed among those of others.
+        """
         if rate == self._rate:
             return
         if rate is None or self._rate is None:
             self._next = now
-        else:
+        elif self._has_begun:
             self._next = now + (max(self._next, now - self._credit) - now) * self._rate / rate
         self._rate = rate
 

@@ -108,7 +108,8 @@ async def _look(client: Client, workflow_id: str) -> tuple[Failing | None, list[
 
 def _open_shards(described: DescribeWorkflowExecutionResponse) -> list[str]:
     children = described.pending_children
-    return [child.workflow_id for child in children if child.workflow_type_name == SHARD_WORKFLOW and child.run_id]
+    ids = [child.workflow_id for child in children if child.workflow_type_name == SHARD_WORKFLOW and child.run_id]
+    return sorted(ids, key=lambda id: (len(id), id))
 
 
 async def _failing(client: Client, described: DescribeWorkflowExecutionResponse) -> Failing | None:
@@ -174,7 +175,7 @@ class Told:
 
 def said(those: Sequence[Failing], run: str) -> str:
     """Of tasks with one cause, in one line: whose, which attempt, why, and what to do."""
-    ids = [one.workflow_id for one in those if one.workflow_id != run]
+    ids = sorted((one.workflow_id for one in those if one.workflow_id != run), key=lambda id: (len(id), id))
     attempt = max(one.attempt for one in those)
     named = ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
     whose = "" if not ids else f" of shard{'s' if len(ids) > 1 else ''} {named}"

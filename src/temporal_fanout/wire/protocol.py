@@ -159,8 +159,8 @@ class ShardSpec(Message):
     """`max_concurrency` of the whole run."""
     rate: float | None
     """Starts a second of this shard, at most; none is no limit."""
-    wait: float
-    """Seconds until its first start may be, under a rate."""
+    first_at: float
+    """When its first start may be, under a rate, in seconds since 1970; it makes up for beginning later."""
     tolerated: int | None
     """How many of its items may fail before it stops."""
     result_bytes: int
@@ -268,7 +268,9 @@ class ReportMessage(Message):
     holds: int
     """Lanes that it keeps."""
     has_units: bool
-    """Whether it has items left to start."""
+    """Whether it could use more lanes."""
+    starting: bool
+    """Whether it, or a shard of its own, has items left to start: only then it needs its part of the rate."""
     failures: int
     rest: list[Any] | None = None
     """`[start, count, position]` of items of a source that it gives back, since its history has no room for them."""
