@@ -30,5 +30,7 @@ python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!temporal_fanout).*"),
-    (r"py:class", r".*\.T"),  # type variables have no entry
+    (r"py:(class|obj)", r".*\.(T|P|W|ItemT)"),  # type variables have no entry
 ]
+# Python's `type` in a signature is taken for the attributes of that name, and there are several.
+suppress_warnings = ["ref.python"]
