@@ -132,6 +132,10 @@ class FanOutOptions:
     """Items started per second over the whole run, at most, from 0.0001 on; none is no limit."""
     timeout: timedelta = timedelta(hours=1)
     """From an item's start, waiting for a worker and every retry included, to its end; over it: `timed_out`."""
+    attempt_timeout: timedelta | None = None
+    """Of one attempt: start-to-close of an activity, run timeout of a child; none is what is left of `timeout`."""
+    start_timeout: timedelta | None = None
+    """For a worker to take an activity; none is what is left of `timeout`. Over it the item is not tried again."""
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(maximum_attempts=1))
     """How often an item is tried: once, unless told. `maximum_attempts=0` has no limit but the item's timeout."""
     task_queue: str | None = None
@@ -168,8 +172,12 @@ class FanOutOptions:
             number("starts_per_second", self.starts_per_second, least=MIN_STARTS_PER_SECOND)
         put(self, "timeout", duration("timeout", self.timeout))
         put(self, "retry", _retry_policy(self.retry))
-        if self.heartbeat_timeout is not None:
-            put(self, "heartbeat_timeout", duration("heartbeat_timeout", self.heartbeat_timeout))
+        for key in ("attempt_timeout", "start_timeout", "heartbeat_timeout"):
+            if (limit := getattr(self, key)) is not None:
+                put(self, key, duration(key, limit))
+        for key in ("attempt_timeout", "start_timeout"):
+            if (limit := getattr(self, key)) is not None and limit > self.timeout:
+                raise InvalidInput(f"{key}: must be at most the timeout, which is {self.timeout.total_seconds():g} s")
         if self.task_queue is not None:
             task_queue("task_queue", self.task_queue)
         if isinstance(self.args, str | bytes | bytearray) or not isinstance(self.args, Sequence):

@@ -93,3 +93,9 @@ async def test_a_memo_that_cannot_be_encoded_is_bad_input(bench: Bench) -> None:
     """The memo's key is named, where the SDK would fail the workflow task for ever."""
     error = await bench.error(w.BadMemo.run)
     assert (error.type, error.message[:28]) == ("InvalidInput", "memo.when: cannot be encoded")
+
+
+async def test_a_limit_that_children_do_not_have_is_bad_input(bench: Bench) -> None:
+    """A child waits for a worker within its timeout."""
+    error = await bench.error("Anything", "Echo", [1], {"start_timeout": 5})
+    assert (error.type, error.message[:28]) == ("InvalidInput", "start_timeout: is for activi")

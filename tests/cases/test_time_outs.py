@@ -36,8 +36,17 @@ RETRIED = {"maximum_attempts": 2, "initial_interval": 0.1}
             {"timeout": 1, "task_queue": "nobody-polls-this"},
             "no worker took it within 1 s: is activity silent registered, its task queue polled?",
         ),
+        (
+            {"attempt_timeout": 1, "retry": RETRIED},
+            "an attempt did not complete within 1 s (attempt 2 of 2): allow an attempt more time (attempt_timeout), "
+            "unless its worker stopped",
+        ),
+        (
+            {"start_timeout": 1, "task_queue": "nobody-polls-this"},
+            "no worker took it within 1 s: is activity silent registered, its task queue polled?",
+        ),
     ],
-    ids=["heartbeat", "attempts", "whole", "no worker"],
+    ids=["heartbeat", "attempts", "whole", "no worker", "attempt", "start"],
 )
 @pytest.mark.parametrize("shard_size", [200, 2], ids=["flat", "shards"])
 async def test_an_activity_that_ran_out_of_time_says_why(
@@ -49,6 +58,20 @@ async def test_an_activity_that_ran_out_of_time_says_why(
     failed = [entry["error"] for entry in result["failed_children"]]
     assert failed[:2] == [message] * 2
     assert [item.error for item in await read(client, handle.id) if item.error] == failed
+
+
+@pytest.mark.parametrize("shard_size", [200, 1], ids=["flat", "shards"])
+async def test_a_child_is_tried_again_when_an_attempt_took_too_long(
+    bench: Bench, client: Client, shard_size: int
+) -> None:
+    """Its second run ends it, long before its whole time is over."""
+    options = {"attempt_timeout": 1, "retry": RETRIED, "shard_size": shard_size}
+    handle = await bench.start(w.Anything.run, "Sleep", [30, 30], options)
+    result = await handle.result()
+    assert result["outcomes"] == {"timed_out": 2}
+    error = result["failed_children"][0]["error"]
+    assert error.startswith("a run of it did not complete within 1 s (attempt 2 of 2): is Sleep registered")
+    assert [item.error for item in await read(client, handle.id)] == [error] * 2
 
 
 async def test_a_retried_item_says_which_of_its_own_limits_it_was(client: Client) -> None:

@@ -42,6 +42,8 @@ from temporal_fanout.results import Completed
         ({"tolerated_failure_ratio": 1.1}, "tolerated_failure_ratio"),
         ({"max_result_bytes": 2 * 1024**2}, "max_result_bytes"),
         ({"heartbeat_timeout": 0}, "heartbeat_timeout"),
+        ({"timeout": 60, "attempt_timeout": 61}, "attempt_timeout"),
+        ({"timeout": 60, "start_timeout": 60.5}, "start_timeout"),
         ({"max_concurrency": 2**31}, "max_concurrency"),
         ({"max_concurrency": 10**5000}, "max_concurrency"),
         ({"starts_per_second": 0.00009}, "starts_per_second"),

@@ -60,7 +60,7 @@ def of_child(cause: BaseException, retry_state: RetryState | None = None) -> Chi
         ),
         (
             a_timeout(ATTEMPT), EXHAUSTED, Limits(3600, 2.5, maximum_attempts=2),
-            "an attempt did not complete within 2.5 s (attempt 2 of 2): set start_to_close_timeout higher, "
+            "an attempt did not complete within 2.5 s (attempt 2 of 2): allow an attempt more time (attempt_timeout), "
             "unless its worker stopped",
         ),
         (

@@ -112,6 +112,7 @@ class Caller:
                 task_queue=options.task_queue,
                 result_type=RawValue,
                 execution_timeout=timedelta(seconds=options.timeout),
+                run_timeout=_span(options.attempt_timeout),
                 retry_policy=self._retry if self._retry.maximum_attempts != 1 else None,
                 parent_close_policy=self._close_policy,
                 memo=self._memo or None,
@@ -129,7 +130,6 @@ class Caller:
 
     async def _activity(self, id: str, args: list[RawValue]) -> RawValue | None:
         options = self._options
-        heartbeat = options.heartbeat_timeout
         result: RawValue | None = await workflow.execute_activity(
             self._name,
             args=args,
@@ -137,7 +137,9 @@ class Caller:
             task_queue=options.task_queue,
             result_type=RawValue,
             schedule_to_close_timeout=timedelta(seconds=options.timeout),
-            heartbeat_timeout=None if heartbeat is None else timedelta(seconds=heartbeat),
+            schedule_to_start_timeout=_span(options.start_timeout),
+            start_to_close_timeout=_span(options.attempt_timeout),
+            heartbeat_timeout=_span(options.heartbeat_timeout),
             retry_policy=self._retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             priority=self._priority,
@@ -244,6 +246,10 @@ def retry_policy(given: Mapping[str, Any]) -> RetryPolicy:
         maximum_attempts=given["maximum_attempts"],
         non_retryable_error_types=given["non_retryable_error_types"],
     )
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 async def _recorded_activity(id: str, start: ActivityTaskScheduledEventAttributes) -> RawValue | None:

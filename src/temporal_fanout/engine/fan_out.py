@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any, Concatenate, TypeVar, overload
 
 from temporalio import workflow
@@ -23,7 +24,7 @@ from temporal_fanout.results import FanOutResult, FanOutStopped, SourceFailed, T
 from temporal_fanout.source import Items, Source
 from temporal_fanout.wire.payloads import ITEM_BYTES, LIST_BYTES, START_BYTES, ItemList, encode
 from temporal_fanout.wire.protocol import Carried, ShardSpec, SourceSpec, StartOptions
-from temporal_fanout.wire.starts import ACTIVITY, name_of, result_type_of
+from temporal_fanout.wire.starts import ACTIVITY, RECORDED, name_of, result_type_of
 from temporal_fanout.wire.tuning import TUNING, VERSION
 
 ID_BYTES = 1000
@@ -118,6 +119,8 @@ async def _root(work: str, items: Any, options: FanOutOptions, name: str) -> tup
     prefix = workflow.info().workflow_id + (f".{name}" if name else "")
     if len(prefix.encode()) > ID_BYTES - 100:
         raise InvalidInput(f"workflow id: must leave 100 of {ID_BYTES} bytes for its children's, not {prefix[:40]}…")
+    if options.start_timeout is not None and not work.startswith((ACTIVITY, RECORDED)):
+        raise InvalidInput("start_timeout: is for activities; a child has timeout and attempt_timeout")
     version = _engine_version()
     starts = _start_options(options)
     args = [encode(arg, f"args[{at}]") for at, arg in enumerate(options.args)]
@@ -183,20 +186,25 @@ def _engine_version() -> int:
 
 
 def _start_options(options: FanOutOptions) -> StartOptions:
-    retry, longest = options.retry, options.retry.maximum_interval
-    types = retry.non_retryable_error_types
+    retry, types = options.retry, options.retry.non_retryable_error_types
     return StartOptions(
         timeout=options.timeout.total_seconds(),
         retry={
             "initial_interval": retry.initial_interval.total_seconds(),
             "backoff_coefficient": retry.backoff_coefficient,
-            "maximum_interval": None if longest is None else longest.total_seconds(),
+            "maximum_interval": _seconds(retry.maximum_interval),
             "maximum_attempts": retry.maximum_attempts,
             "non_retryable_error_types": None if types is None else list(types),
         },
         task_queue=options.task_queue,
-        heartbeat_timeout=None if options.heartbeat_timeout is None else options.heartbeat_timeout.total_seconds(),
+        attempt_timeout=_seconds(options.attempt_timeout),
+        start_timeout=_seconds(options.start_timeout),
+        heartbeat_timeout=_seconds(options.heartbeat_timeout),
         search_attributes=dict(options.search_attributes),
         priority=options.priority,
         parent_close_policy=options.parent_close_policy,
     )
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()

@@ -79,7 +79,7 @@ class Limits:
     def of_options(cls, options: StartOptions) -> Limits:
         """Those of the items of a fan-out."""
         attempts = options.retry["maximum_attempts"]
-        return cls(options.timeout, heartbeat=options.heartbeat_timeout, maximum_attempts=attempts)
+        return cls(options.timeout, options.attempt_timeout, options.start_timeout, options.heartbeat_timeout, attempts)
 
     @classmethod
     def of(cls, start: Start) -> Limits:
@@ -164,7 +164,7 @@ def _attempt_ended(error: TimeoutError, limits: Limits) -> tuple[str, str] | Non
         within = _within(limits.heartbeat, limits.attempt, limits.whole)
         return f"no heartbeat{within}", "heartbeat more often, or set heartbeat_timeout higher"
     if error.type is TimeoutType.START_TO_CLOSE and limits.has_attempt:
-        return f"an attempt did not complete{_within(limits.attempt)}", "set start_to_close_timeout higher"
+        return f"an attempt did not complete{_within(limits.attempt)}", "allow an attempt more time (attempt_timeout)"
     return None
 
 

@@ -102,6 +102,8 @@ class StartOptions(Message):
     retry: dict[str, Any]
     """Of a `RetryPolicy`, by its names."""
     task_queue: str | None
+    attempt_timeout: float | None
+    start_timeout: float | None
     heartbeat_timeout: float | None
     search_attributes: dict[str, Any]
     priority: int | None

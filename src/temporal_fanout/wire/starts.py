@@ -134,16 +134,25 @@ def planned(
     if options.retry.maximum_attempts != 1 or isinstance(start, ActivityTaskScheduledEventAttributes):
         options.retry.apply_to_proto(start.retry_policy)
     if isinstance(start, ActivityTaskScheduledEventAttributes):
-        if options.heartbeat_timeout is not None:
-            start.heartbeat_timeout.FromTimedelta(options.heartbeat_timeout)
+        _limit(start.heartbeat_timeout, options.heartbeat_timeout)
+        _limit(start.start_to_close_timeout, options.attempt_timeout)
+        _limit(start.schedule_to_start_timeout, options.start_timeout)
+        _limit(start.schedule_to_close_timeout, options.timeout)
     else:
+        _limit(start.workflow_run_timeout, options.attempt_timeout)
+        _limit(start.workflow_execution_timeout, options.timeout)
         start.parent_close_policy = ParentClosePolicy.Value(f"PARENT_CLOSE_POLICY_{options.parent_close_policy}")
         for key, value in memo.items():
             start.memo.fields[key].CopyFrom(value)
         attributes = search_attributes(options.search_attributes)
         if attributes is not None:
             encode_search_attributes(attributes, start.search_attributes)
-    return changed(start, {"timeout": options.timeout.total_seconds()})
+    return start
+
+
+def _limit(duration: Duration, limit: timedelta | None) -> None:
+    if limit is not None:
+        duration.FromTimedelta(limit)
 
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -153,7 +162,10 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     the starts that cannot be changed.
     """
     given = FanOutOptions.from_dict(options)
-    for name in ("memo", "search_attributes", "priority", "parent_close_policy", "heartbeat_timeout"):
+    for name in (
+        "memo", "search_attributes", "priority", "parent_close_policy", "heartbeat_timeout", "attempt_timeout",
+        "start_timeout",
+    ):  # fmt: skip
         if name in options:
             raise InvalidInput(f"options.{name}: is as it was when each item was first started")
     plain = given.to_dict()  # without what is at its default
