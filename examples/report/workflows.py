@@ -7,11 +7,10 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.converter import value_to_type
 
 with workflow.unsafe.imports_passed_through():
     from examples.report import analyses
-    from examples.report.models import COUNTRIES, MONTHS, Customers, Finance, Gap, Report, Sales, Wanted
+    from examples.report.models import COUNTRIES, MONTHS, Customers, Gap, Report, Wanted
     from temporal_fanout import FanOutOptions, FanOutResult, fan_out
 
 _RETRY = RetryPolicy(maximum_attempts=3)
@@ -47,9 +46,9 @@ class SalesReport:
             fan_out(CustomersOfCountry.run, list(COUNTRIES), options("customers")),
         )
         report = Report(
-            sales=[value_to_type(Sales, done.result) for done in sales.completed],
-            finance=[value_to_type(Finance, done.result) for done in finance.completed],
-            customers=[value_to_type(Customers, done.result) for done in customers.completed],
+            sales=[done.result for done in sales.completed],
+            finance=[done.result for done in finance.completed],
+            customers=[done.result for done in customers.completed],
             gaps=[*_gaps("sales", sales), *_gaps("finance", finance), *_gaps("customers", customers)],
         )
         await workflow.execute_activity(analyses.write_page, args=[report, wanted], **_QUERY)
