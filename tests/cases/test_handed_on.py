@@ -61,7 +61,11 @@ async def test_held_items_that_went_to_another_shard_are_known_once(bench: Bench
     before = await read(client, handle.id)
     assert await _ask(client, handle.id, RETRY, items=[1, 3]) == [1, 3]
     shards = [item.parent_id for item in before] + [f"{handle.id}.s0", f"{handle.id}.s1"]
-    [shard] = [id for id in dict.fromkeys(shards) if id != handle.id and await _holds(client, id)]
+
+    async def holding() -> list[str]:
+        return [id for id in dict.fromkeys(shards) if id != handle.id and await _holds(client, id)]
+
+    [shard] = await until(holding, "the shard that the held items went to", 60)
     await held(shard, 5)
     found = await read(client, handle.id)
     assert [item.index for item in found] == list(range(19))
