@@ -7,6 +7,7 @@ from typing import Any
 
 from temporal_fanout.operations.updates import held_items, release
 from tests.cases.conftest import Cases
+from tests.cases.shards import longest_history
 from tests.conftest import Bench, until
 
 
@@ -17,14 +18,6 @@ async def held(bench: Bench, id: str, count: int) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = await until(all_held, f"{count} held items", 120)
     return found
-
-
-async def events(bench: Bench, id: str) -> int:
-    """Of the longest history of a run: its own and its shards'."""
-    query = f'WorkflowType = "FanOutShard" AND WorkflowId STARTS_WITH "{id}."'
-    ids = [id, *[one.id async for one in bench.client.list_workflows(query)]]
-    found = [(await bench.client.get_workflow_handle(one).describe()).raw_description for one in ids]
-    return max(one.workflow_execution_info.history_length for one in found)
 
 
 async def test_items_that_run_again_many_times_move_to_fresh_shards(cases: Cases) -> None:
@@ -39,7 +32,8 @@ async def test_items_that_run_again_many_times_move_to_fresh_shards(cases: Cases
         result = await handle.result()
         assert result["outcomes"] == {"completed": count}
         assert [entry["value"] for entry in result["successful_results"]] == items
-        assert await events(bench, handle.id) < 5_000
+        _, events = await longest_history(bench, handle.id)
+        assert events < 5_000
 
 
 async def test_items_that_moved_are_skipped_and_given_up(cases: Cases) -> None:

@@ -5,21 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
 
 from tests.cases.conftest import Cases
-from tests.conftest import Bench
+from tests.cases.shards import longest_history
 
 CYRILLIC = "я"
-
-
-async def largest_history(bench: Bench, handle: WorkflowHandle[Any, Any]) -> tuple[int, int]:
-    """Bytes and events of the largest history of a run: its own and its shards'."""
-    query = f'WorkflowType = "FanOutShard" AND WorkflowId STARTS_WITH "{handle.id}."'
-    ids = [handle.id, *[one.id async for one in bench.client.list_workflows(query)]]
-    found = [(await bench.client.get_workflow_handle(id).describe()).raw_description for id in ids]
-    infos = [one.workflow_execution_info for one in found]
-    return max(info.history_size_bytes for info in infos), max(info.history_length for info in infos)
 
 
 @pytest.mark.parametrize("shape", [{}, {"shard_size": 50}], ids=["flat", "shards"])
@@ -32,7 +22,7 @@ async def test_long_messages_in_any_script_fit(cases: Cases, shape: dict[str, An
         assert result["failed_children"][0]["error"].startswith(CYRILLIC * 900)
 
 
-async def test_results_that_are_long_in_utf8_fit(cases: Cases, client: Client) -> None:
+async def test_results_that_are_long_in_utf8_fit(cases: Cases) -> None:
     """Results that another SDK writes in UTF-8 are cut as this one writes them, which takes three times as much."""
     async with cases() as bench:
         result = await bench.run("Anything", "Written", [2400] * 250, {"shard_size": 100})
@@ -58,7 +48,7 @@ async def test_large_starts_are_spread_over_tasks_and_histories(
     async with cases() as bench:
         handle = await bench.start("LargeStarts", count, item, args, memo, options, seconds=170)
         assert (await handle.result())["completed"] == count
-        size, events = await largest_history(bench, handle)
+        size, events = await longest_history(bench, handle.id)
         assert size < 10_000_000
         assert events < 5_000
 

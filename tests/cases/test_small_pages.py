@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from tests.cases.conftest import Cases
-
-
-async def shards_of(bench: object, id: str) -> list[str]:
-    query = f'WorkflowType = "FanOutShard" AND WorkflowId STARTS_WITH "{id}."'
-    return [one.id async for one in bench.client.list_workflows(query)]  # type: ignore[attr-defined]
+from tests.cases.shards import shards_of
 
 
 async def test_one_item_a_page_needs_no_shards(cases: Cases) -> None:

@@ -113,15 +113,6 @@ class WrongType:
 
 
 @workflow.defn
-class LargeResult:
-    """Returns so many characters."""
-
-    @workflow.run
-    async def run(self, size: int) -> str:
-        return "z" * size
-
-
-@workflow.defn
 class HandedOver:
     """Items of bytes whose results are large, so that what was not started moves to fresh shards."""
 
@@ -253,7 +244,7 @@ class Holding:
 
 
 WORKFLOWS: list[type] = [
-    Typed, Bytes, Orders, Kinds, TypedResults, WrongType, LargeResult, HandedOver, Padded, LargeStarts, Ignores,
+    Typed, Bytes, Orders, Kinds, TypedResults, WrongType, HandedOver, Padded, LargeStarts, Ignores,
     Written, Anything, Rated, ManyFanOuts, Sourced, Holding,
 ]  # fmt: skip
 ACTIVITIES: list[Any] = [kind_of, fails_in, small_pages, large_pages, until_told]

@@ -8,8 +8,6 @@ from temporal_fanout.wire.outcome import Ended
 from temporal_fanout.wire.payloads import to_json
 from temporal_fanout.wire.protocol import ShardResult
 
-MERGED = ["values", "no values"]
-
 
 def test_a_tally_keeps_its_counts_when_it_runs_out_of_room() -> None:
     """Merged from shard to run, counts are whole and entries are cut; the result says so."""

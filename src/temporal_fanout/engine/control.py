@@ -49,8 +49,6 @@ _Update: TypeAlias = Callable[[list[Any], dict[str, Any]], Awaitable[Any]]
 class Steered(Protocol):
     """What an operator may ask of a fan-out."""
 
-    @property
-    def cancels(self) -> bool: ...
     def progress(self) -> dict[str, Any]: ...
     def held(self, after: int, limit: int, inputs: bool) -> dict[str, Any]: ...
     async def pause(self) -> None: ...
@@ -143,8 +141,7 @@ class Control:
     # -- what it answers
 
     def _progress(self) -> dict[str, Any]:
-        open_ones = {name: fan_out.steering.progress() for name, fan_out in self._fan_outs.items()}
-        return {name: (self._ended | open_ones)[name] for name in self._order()}
+        return self._ended | {name: fan_out.steering.progress() for name, fan_out in self._fan_outs.items()}
 
     def _order(self) -> list[str]:
         """Names of fan-outs, those that have ended first."""

@@ -108,8 +108,7 @@ async def _look(client: Client, workflow_id: str) -> tuple[Failing | None, list[
 
 def _open_shards(described: DescribeWorkflowExecutionResponse) -> list[str]:
     children = described.pending_children
-    ids = [child.workflow_id for child in children if child.workflow_type_name == SHARD_WORKFLOW and child.run_id]
-    return sorted(ids, key=lambda id: (len(id), id))
+    return [child.workflow_id for child in children if child.workflow_type_name == SHARD_WORKFLOW and child.run_id]
 
 
 async def _failing(client: Client, described: DescribeWorkflowExecutionResponse) -> Failing | None:
